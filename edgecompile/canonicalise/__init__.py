@@ -1,0 +1,1 @@
+"""Stage canonicalise: any exporter's float graph in, the canonical graph out."""

@@ -1,0 +1,31 @@
+"""Remove what only renames a tensor.
+
+    y = Identity(x), Dropout(x), Cast(x) to the type that x has   ->   x
+"""
+
+import onnx_ir as ir
+
+from edgecompile.facts import no_identity
+from edgecompile.graph import present, replace_value, sweep
+from edgecompile.passes import rewrite
+from edgecompile.probe import Probe
+
+
+@rewrite(gives=[no_identity])
+def remove_identity(model: ir.Model, probe: Probe) -> ir.Model:
+    """Identity, Dropout and idle Cast -> nothing."""
+    model = model.clone()
+    for node in list(model.graph):
+        if node.op_type in ("Identity", "Dropout") or _is_idle_cast(node, probe):
+            x, y = present(node.inputs[0]), node.outputs[0]
+            if y.is_graph_output() and (x.is_graph_input() or x.is_graph_output()):
+                continue
+            replace_value(y, x)
+    return sweep(model)
+
+
+def _is_idle_cast(node: ir.Node, probe: Probe) -> bool:
+    if node.op_type != "Cast":
+        return False
+    before, after = probe.of(node.inputs[0]), probe.of(node.outputs[0])
+    return before is not None and after is not None and before[0].dtype == after[0].dtype

@@ -1,0 +1,1 @@
+"""Stage emit: lowered graph in, the files of a bundle out."""

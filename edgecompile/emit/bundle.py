@@ -1,0 +1,47 @@
+"""The folder that goes to the device: artifact, golden vectors, smoke test, manifest, profile."""
+
+import shutil
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgecompile.files import sha256, write_json
+from edgecompile.graph import FloatArray
+from edgecompile.samples import Feed
+
+GOLDEN, SMOKE, MANIFEST, PROFILE = "golden.npz", "smoke.py", "manifest.json", "profile.json"
+
+
+def write_golden(
+    folder: Path, outputs: Sequence[str], feeds: Sequence[Feed], expected: Sequence[Sequence[FloatArray]]
+) -> str:
+    """Write inputs and the float model's answers as NNN/in/NAME and NNN/out/NAME."""
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    for number, (feed, answers) in enumerate(zip(feeds, expected, strict=True)):
+        arrays |= {f"{number:03}/in/{name}": array for name, array in feed.items()}
+        pairs = zip(outputs, answers, strict=True)
+        arrays |= {f"{number:03}/out/{name}": array for name, array in pairs}
+    np.savez_compressed(folder / GOLDEN, **arrays)  # type: ignore[arg-type]
+    return GOLDEN
+
+
+def write_smoke_test(folder: Path) -> str:
+    """Copy smoke.py, executable."""
+    path = folder / SMOKE
+    shutil.copyfile(Path(__file__).parent / "smoke.py", path)
+    path.chmod(path.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+    return SMOKE
+
+
+def write_manifest(
+    folder: Path, manifest: dict[str, Any], profile: dict[str, Any], files: Sequence[str]
+) -> dict[str, Any]:
+    """Write profile.json, then manifest.json with the hash of every other file."""
+    write_json(folder / PROFILE, profile)
+    hashes = {name: sha256(folder / name) for name in sorted([*files, PROFILE])}
+    manifest = manifest | {"files": hashes}
+    write_json(folder / MANIFEST, manifest)
+    return manifest

@@ -1,0 +1,177 @@
+#!/usr/bin/env python3
+"""Check this bundle on this machine: python smoke.py
+
+Needs Python 3.9 or newer, numpy and onnxruntime, and nothing else. It verifies the files' hashes,
+runs the golden inputs, compares with the float model's answers, measures latency, and writes
+measured.json. Exit code 0: all is well. 1: something is not, and the line says what.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+DRIFT = 0.005
+"""How far this machine's accuracy may lie below the build's: other CPUs round otherwise."""
+
+
+def fail(message):
+    """Print why, and stop."""
+    print(f"FAIL  {message}")
+    sys.exit(1)
+
+
+def check_python():
+    """Import what is needed, or say how to get it."""
+    try:
+        import numpy
+        import onnxruntime
+    except ImportError as error:
+        fail(f"{error.name} is missing here: pip install numpy onnxruntime")
+    return numpy, onnxruntime
+
+
+def check_files(manifest):
+    """Compare each file with the hash in the manifest."""
+    for name, expected in manifest["files"].items():
+        path = FOLDER / name
+        if path.parent != FOLDER or not path.is_file():
+            fail(f"files: {name} is missing")
+        if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+            fail(f"files: {name} is not the file that was built; copy the bundle again")
+    print(f"ok    files: {len(manifest['files'])} hashes match")
+
+
+def check_runtime(manifest, version):
+    """Compare the runtime's version with the oldest that the artifact takes."""
+    oldest = manifest["runtime"].lstrip(">=")
+    numbers = [[int(n) for n in v.split(".")[:2]] for v in (version, oldest)]
+    if numbers[0] < numbers[1]:
+        fail(f"runtime: onnxruntime {version} is too old: pip install 'onnxruntime>={oldest}'")
+    print(f"ok    runtime: onnxruntime {version} ({manifest['runtime']} needed)")
+
+
+def open_session(ort, manifest, threads):
+    """Open the artifact at the default options."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    path = str(FOLDER / manifest["artifact"])
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def rows(np, array, mask):
+    """[1, S, C] -> the rows that are not padding; [1, C] stays."""
+    if array.ndim == 3 and mask is not None and mask.shape == array.shape[:2]:
+        return array[mask != 0].astype(np.float64)
+    return array.reshape(-1, array.shape[-1]).astype(np.float64)
+
+
+def score(np, metric, answer, truth, mask):
+    """Return how near two outputs are, 1 being the same."""
+    a, b = rows(np, answer, mask), rows(np, truth, mask)
+    if not np.isfinite(a).all():
+        return -1.0
+    if metric == "agreement":
+        return float((a.argmax(1) == b.argmax(1)).mean())
+    length = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return float(((a * b).sum(1) / np.maximum(length, 1e-30)).mean())
+
+
+def check_golden(np, session, manifest, golden):
+    """Run the golden inputs and compare with the float model's answers."""
+    metric, scores = manifest["accuracy"]["metric"], []
+    for sample in golden:
+        answers = session.run(sorted(sample["out"]), sample["in"])
+        mask = sample["in"].get("attention_mask")
+        truths = [sample["out"][name] for name in sorted(sample["out"])]
+        pairs = zip(answers, truths)
+        scores.append(min(score(np, metric, a, t, mask) for a, t in pairs))
+    mean, worst = sum(scores) / len(scores), min(scores)
+    floor = max(manifest["accuracy"]["floor"], manifest["golden"]["mean"] - DRIFT)
+    line = f"accuracy: {metric} to float {mean:.4f} mean, {worst:.4f} min over {len(scores)}"
+    if not mean >= floor:
+        fail(f"{line}; below {floor:.4f}, the build saw {manifest['golden']['mean']:.4f}")
+    print(f"ok    {line} samples (at least {floor:.4f})")
+    return {"metric": metric, "mean": mean, "min": worst, "samples": len(scores)}
+
+
+def read_golden(np, manifest):
+    """Read golden.npz: arrays named NNN/in/NAME and NNN/out/NAME."""
+    samples = {}
+    with np.load(FOLDER / manifest["golden"]["file"], allow_pickle=False) as archive:
+        for key in archive.files:
+            number, side, name = key.split("/", 2)
+            samples.setdefault(number, {"in": {}, "out": {}})[side][name] = archive[key]
+    return [samples[number] for number in sorted(samples)]
+
+
+def measure(np, ort, manifest, golden):
+    """Time the longest golden sample, on one thread and on all."""
+    feed = max((s["in"] for s in golden), key=lambda f: sum(a.size for a in f.values()))
+    shape = {name: list(array.shape) for name, array in feed.items()}
+    found = []
+    for threads in sorted({1, os.cpu_count() or 1}):
+        session = open_session(ort, manifest, threads)
+        times = []
+        stop = time.perf_counter() + 10
+        for turn in range(32):
+            start = time.perf_counter()
+            session.run(None, feed)
+            times.append((time.perf_counter() - start) * 1e3)
+            if turn >= 6 and time.perf_counter() > stop:
+                break
+        p50, p90 = (float(np.percentile(times[2:], p)) for p in (50, 90))
+        print(f"ok    latency: {p50:.2f} ms median, {p90:.2f} ms p90, {threads} thread(s), {shape}")
+        found.append(
+            {"threads": threads, "shape": shape, "p50_ms": p50, "p90_ms": p90, "kind": "measured"}
+        )
+    return found
+
+
+def cpu_name():
+    """Return the CPU's or board's name."""
+    for path, key in (("/proc/device-tree/model", ""), ("/proc/cpuinfo", "model name")):
+        try:
+            text = Path(path).read_text(errors="replace").strip("\0\n ")
+        except OSError:
+            continue
+        if not key:
+            return text
+        for line in text.splitlines():
+            if line.startswith(key):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def main():
+    """Run every check; the first that fails ends it."""
+    np, ort = check_python()
+    manifest = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))
+    check_files(manifest)
+    check_runtime(manifest, ort.__version__)
+    golden = read_golden(np, manifest)
+    accuracy = check_golden(np, open_session(ort, manifest, 0), manifest, golden)
+    latency = measure(np, ort, manifest, golden)
+    result = {
+        "artifact_sha256": manifest["files"][manifest["artifact"]],
+        "target": manifest["target"],
+        "cpu": cpu_name(),
+        "isa": platform.machine(),
+        "runtime": f"onnxruntime {ort.__version__}",
+        "accuracy": accuracy,
+        "latency": latency,
+    }
+    path = FOLDER / "measured.json"
+    scratch = path.with_suffix(".tmp")
+    scratch.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    os.replace(scratch, path)
+    print(f"ok    all checks passed on {result['cpu']}; wrote {path.name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Every error that a user can meet: what is wrong, where, and what to do next."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class EdgeCompileError(Exception):
+    """Base class: the command line prints it as one line, without a traceback."""
+
+    exit_code = 1
+
+
+class ModelError(EdgeCompileError):
+    """A model that cannot be read: the message names the file, the fault and the next step."""
+
+
+class DataError(EdgeCompileError):
+    """Calibration or evaluation data that cannot be used."""
+
+
+class RecipeError(EdgeCompileError):
+    """A recipe or target file with a wrong key or value."""
+
+
+class OutputError(EdgeCompileError):
+    """A place that cannot be written to."""
+
+
+class UnsupportedError(EdgeCompileError):
+    """A model that is sound but that the chosen route cannot take."""
+
+
+class UnknownNameError(EdgeCompileError):
+    """A target, recipe key or range method that does not exist."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], where: str = "") -> None:
+        """Name the wrong word, the nearest right one, and all right ones."""
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        place = f"{where}: " if where else ""
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        super().__init__(f"{place}no {kind} named '{name}'; {hint}known: {', '.join(names)}")
+
+
+class GateError(EdgeCompileError):
+    """An artifact that is not accurate enough: nothing is written."""
+
+    exit_code = 3
+
+
+class NeedError(EdgeCompileError):
+    """A pass was reached before what it needs holds."""
+
+    def __init__(self, name: str, fact: str, found: str, givers: Iterable[str]) -> None:
+        """Name the pass, the broken fact, the offender, and the passes that help."""
+        hint = ", ".join(sorted(givers)) or "nothing; change the model"
+        super().__init__(f"{name} needs: {fact} But {found}. Add before it: {hint}")
+
+
+class PromiseError(EdgeCompileError):
+    """A pass did not do what its `gives` says: a bug in the pass."""
+
+    exit_code = 70
+
+    def __init__(self, name: str, fact: str, found: str) -> None:
+        """Name the pass, the promise and the offender."""
+        super().__init__(f"bug in {name}: it promised: {fact} But {found}.")

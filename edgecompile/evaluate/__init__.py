@@ -1,0 +1,1 @@
+"""Stage evaluate: how near an artifact's answers are to the float model's."""

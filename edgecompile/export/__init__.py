@@ -1,0 +1,1 @@
+"""Stage export: a model directory or .onnx file in, float graph out."""

@@ -1,0 +1,45 @@
+"""RoBERTa: BERT whose positions count from the padding id (Liu et al. 2019)."""
+
+import numpy as np
+import onnx_ir as ir
+
+from edgecompile.export.architectures import bert
+from edgecompile.export.blocks import Builder
+
+PREFIX = "roberta."
+
+classify_tokens = bert.classify_tokens
+
+
+def encode(b: Builder) -> ir.Value:
+    """Write the encoder; return its last hidden state [B, S, hidden]."""
+    c = b.config
+    ids = b.input("input_ids", "batch", "sequence", dtype=ir.DataType.INT64)
+    mask = b.input("attention_mask", "batch", "sequence", dtype=ir.DataType.INT64)
+    hidden, rows = c.integer("hidden_size"), c.integer("max_position_embeddings")
+    words = b.embedding("embeddings.word_embeddings", ids, c.integer("vocab_size"), hidden)
+    kinds = b.initializer(
+        "embeddings.token_type_embeddings.weight",
+        b.weights.take("embeddings.token_type_embeddings.weight", c.integer("type_vocab_size"), hidden)[0],
+    )
+    positions = b.embedding("embeddings.position_embeddings", _positions(b, ids), rows, hidden)
+    return bert.layers(b, bert.embed(b, words, kinds, positions), mask)
+
+
+def _positions(b: Builder, ids: ir.Value) -> ir.Value:
+    """Count the tokens that are not padding, from pad_token_id + 1; padding keeps its id."""
+    pad = b.initializer("positions.pad", np.array(int(b.config.number("pad_token_id", 1)), np.int64))
+    valid = b.op("positions.valid", "Not", b.op("positions.is_pad", "Equal", ids, pad))
+    count = b.op("positions.one", "Cast", valid, to=ir.DataType.INT64)
+    axis = b.initializer("positions.axis", np.array(1, np.int64))
+    index = b.op("positions.cumsum", "CumSum", count, axis)
+    index = b.op("positions.index", "Mul", index, count)
+    return b.op("positions", "Add", index, pad)
+
+
+def classify_sequence(b: Builder, hidden: ir.Value, labels: int) -> ir.Value:
+    """Classify the first token through dense and tanh: [B, labels]."""
+    width = b.config.integer("hidden_size")
+    first = b.first_token(hidden)
+    inner = b.op("classifier.act", "Tanh", b.linear("classifier.dense", first, width, width))
+    return b.linear("classifier.out_proj", inner, width, labels)

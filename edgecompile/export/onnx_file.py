@@ -1,0 +1,129 @@
+"""An .onnx file of any exporter -> a graph in the canonical opset, checked and tidied.
+
+External data is opened only inside the file's folder. Nothing is recognised here yet: that is the
+canonicalise stage.
+"""
+
+from pathlib import Path
+
+import onnx_ir as ir
+from onnx_ir.passes.common import (
+    InlinePass,
+    LiftConstantsToInitializersPass,
+    NameFixPass,
+    RemoveInitializersFromInputsPass,
+    RemoveUnusedNodesPass,
+    RemoveUnusedOpsetsPass,
+    TopologicalSortPass,
+)
+
+from edgecompile.errors import ModelError, UnsupportedError
+from edgecompile.opset import CANONICAL, ir_version_of
+
+QUANTIZED = frozenset(
+    {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger",
+     "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QLinearMatMul", "MatMulNBits", "QAttention"}
+)  # fmt: skip
+OLDEST = 11
+
+
+def read(path: Path) -> ir.Model:
+    """Read, check and tidy an .onnx file; its weights stay mapped, not copied."""
+    try:
+        model = ir.load(path)
+    except Exception as error:  # protobuf, onnx_ir and the OS each raise their own
+        msg = f"{path}: not a readable ONNX file ({_first_line(error)}); export it again"
+        raise ModelError(msg) from error
+    if not len(model.graph) or not model.graph.outputs:
+        msg = f"{path}: holds no graph with nodes and outputs; export it again"
+        raise ModelError(msg)
+    _check_external(path, model)
+    return tidy(model, path)
+
+
+def tidy(model: ir.Model, path: Path) -> ir.Model:
+    """Inline functions, lift constants, fix names, convert the opset."""
+    for node in model.graph:
+        if node.op_type in QUANTIZED:
+            msg = f"{path}: node '{node.name}' is a {node.op_type}: quantized already; give the float model"
+            raise UnsupportedError(msg)
+    InlinePass()(model)
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    RemoveInitializersFromInputsPass()(model)
+    RemoveUnusedNodesPass()(model)
+    RemoveUnusedOpsetsPass()(model)
+    NameFixPass()(model)
+    model = _convert_opset(model, path)
+    TopologicalSortPass()(model)
+    return model
+
+
+def _check_external(path: Path, model: ir.Model) -> None:
+    folder = path.resolve().parent
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        if not isinstance(tensor, ir.ExternalTensor):
+            continue
+        file = (folder / tensor.location).resolve()
+        where = f"{path}: tensor '{value.name}' lies in '{tensor.location}'"
+        if not file.is_relative_to(folder):
+            msg = f"{where}, outside the model's folder: refused"
+            raise ModelError(msg)
+        if not file.is_file():
+            msg = f"{where}, which is missing; put it beside {path.name}"
+            raise ModelError(msg)
+        end = (tensor.offset or 0) + tensor.nbytes
+        if file.stat().st_size < end:
+            msg = f"{where}, which is truncated: {file.stat().st_size} bytes, {end} needed"
+            raise ModelError(msg)
+
+
+def _convert_opset(model: ir.Model, path: Path) -> ir.Model:
+    """Convert to the canonical opset with onnx's own converter, the weights left out."""
+    opset = model.graph.opset_imports.get("", 0)
+    if opset == CANONICAL:
+        return model
+    if not OLDEST <= opset <= CANONICAL:
+        msg = f"{path}: opset {opset}; opsets {OLDEST} to {CANONICAL} are read: export it again"
+        raise UnsupportedError(msg)
+    from onnx import version_converter
+
+    weights = {n: v.const_value for n, v in model.graph.initializers.items()}
+    large = {n: t for n, t in weights.items() if t is not None and t.size > LARGE}
+    stripped = _weights_to_inputs(model, large)
+    try:
+        proto = version_converter.convert_version(ir.to_proto(stripped), CANONICAL)
+    except Exception as error:  # the converter raises RuntimeError and its own
+        msg = (
+            f"{path}: opset {opset} cannot be converted to {CANONICAL} ({_first_line(error)});"
+            " export it again with opset 17 or newer"
+        )
+        raise UnsupportedError(msg) from error
+    converted = ir.from_proto(proto)
+    converted.ir_version = ir_version_of(CANONICAL)
+    return _inputs_to_weights(converted, large)
+
+
+LARGE = 64
+"""Elements above which a weight cannot be an axis, a shape or a scale that the converter reads."""
+
+
+def _weights_to_inputs(model: ir.Model, names: "dict[str, ir.TensorProtocol]") -> ir.Model:
+    model = model.clone()
+    for name in names:
+        value = model.graph.initializers.pop(name)
+        value.const_value = None
+        model.graph.inputs.append(value)
+    return model
+
+
+def _inputs_to_weights(model: ir.Model, weights: "dict[str, ir.TensorProtocol]") -> ir.Model:
+    for value in [v for v in model.graph.inputs if v.name in weights]:
+        model.graph.inputs.remove(value)
+        value.const_value = weights[str(value.name)]
+        model.graph.register_initializer(value)
+    return model
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

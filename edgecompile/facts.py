@@ -1,0 +1,90 @@
+"""What can be true of a model.
+
+A fact is a function from a model to the first thing that breaks it, or None. Its docstring is
+the sentence that users read in errors and in `edgecompile plan`.
+"""
+
+from collections.abc import Callable
+
+import onnx_ir as ir
+
+Fact = Callable[[ir.Model], str | None]
+
+EQUALISED = "edgecompile.equalised"
+"""Metadata key that marks a graph whose equalising factors are in place."""
+
+
+def sentence(fact: Fact) -> str:
+    """Return what a fact says."""
+    return (fact.__doc__ or fact.__name__).partition("\n")[0]
+
+
+def no_constant_nodes(model: ir.Model) -> str | None:
+    """No node computes from initializers alone."""
+    for node in model.graph:
+        if node.inputs and all(v is None or v.is_initializer() for v in node.inputs):
+            if not node.domain:
+                return f"node '{node.name}' ({node.op_type}) is a constant"
+    return None
+
+
+def no_identity(model: ir.Model) -> str | None:
+    """No Identity or Dropout is left."""
+    for node in model.graph:
+        if node.op_type in ("Identity", "Dropout"):
+            return f"node '{node.name}' is a {node.op_type}"
+    return None
+
+
+def linears_are_matmuls(model: ir.Model) -> str | None:
+    """No Linear is a Gemm: each is a MatMul by a [in, out] weight, and an Add."""
+    for node in model.graph:
+        if node.op_type == "Gemm":
+            return f"node '{node.name}' is a Gemm"
+    return None
+
+
+def equalised(model: ir.Model) -> str | None:
+    """The equalising factors that the plan asks for are in the graph."""
+    return None if EQUALISED in model.metadata_props else "they are not applied yet"
+
+
+def no_attention(model: ir.Model) -> str | None:
+    """No Attention is left."""
+    for node in model.graph:
+        if node.op_type == "Attention" and not node.domain:
+            return f"node '{node.name}' is an Attention"
+    return None
+
+
+def attention_runs(model: ir.Model) -> str | None:
+    """Every Attention is in a form that onnxruntime runs (its mask has a row for each query)."""
+    for node in model.graph:
+        if node.op_type == "Attention" and not node.domain and len(node.inputs) > 3:
+            mask = node.inputs[3]
+            if mask is not None and (p := mask.producer()) is not None and p.op_type != "Expand":
+                return f"the mask of node '{node.name}' is not expanded"
+    return None
+
+
+def residuals_are_sums(model: ir.Model) -> str | None:
+    """No Add of two activations feeds a LayerNormalization."""
+    for node in model.graph:
+        if node.op_type == "Add" and is_residual(node):
+            return f"node '{node.name}' is an Add"
+    return None
+
+
+def is_residual(add: ir.Node) -> bool:
+    """Say whether an Add sums two computed tensors for a LayerNormalization."""
+    computed = all(v is not None and v.producer() is not None for v in add.inputs)
+    users = add.outputs[0].consumers()
+    return computed and any(user.op_type == "LayerNormalization" for user in users)
+
+
+def no_standard_gelu(model: ir.Model) -> str | None:
+    """Every Gelu is onnxruntime's own operator, which old opsets take too."""
+    for node in model.graph:
+        if node.op_type == "Gelu" and not node.domain:
+            return f"node '{node.name}' is a standard Gelu"
+    return None

@@ -1,0 +1,60 @@
+"""Files written whole or not at all, and their hashes."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from edgecompile.errors import OutputError
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - JSON is any value
+    """Write JSON with sorted keys left as given, two spaces, and a final newline."""
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def staged_folder(final: Path) -> Iterator[Path]:
+    """Give a scratch folder beside `final` that takes its place on success, else vanishes."""
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
+    except OSError as error:
+        msg = f"{final.parent}: cannot write there: {error.strerror}; choose another with -o"
+        raise OutputError(msg) from error
+    try:
+        yield scratch
+        scratch.chmod(0o755)
+        _swap(scratch, final)
+    except OSError as error:
+        msg = f"{error.filename or final}: cannot write there: {error.strerror}"
+        raise OutputError(msg) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _swap(scratch: Path, final: Path) -> None:
+    """Move `scratch` to `final`; what stood there goes only after the new one is in place."""
+    if not final.exists():
+        scratch.rename(final)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{final.name}-old-", dir=final.parent))
+    os.replace(final, old / "bundle")
+    try:
+        scratch.rename(final)
+    except OSError:
+        os.replace(old / "bundle", final)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Lowering to plain ONNX, the form in which other tools take a float model."""

@@ -1,0 +1,1 @@
+"""Lowering for onnxruntime's CPU kernels."""

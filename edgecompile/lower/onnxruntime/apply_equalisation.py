@@ -1,0 +1,72 @@
+"""Put the plan's equalising factors into the float graph; the result computes the same.
+
+    y = Linear(x, W)   ->   y = Linear(Mul(x, 1 / s), s W)
+
+Behind an attention the factors cost nothing: column j of its output is a mix of column j of v, so
+v's Linear takes them (its weight and bias are divided by s).  SmoothQuant, Xiao et al. 2023, eq. 3.
+"""
+
+import numpy as np
+import onnx_ir as ir
+
+from edgecompile.facts import EQUALISED, equalised, linears_are_matmuls
+from edgecompile.graph import FloatArray, Linear, add_initializer, constant, linears, present, sweep
+from edgecompile.passes import rewrite
+from edgecompile.plan import Plan
+
+
+@rewrite(needs=[linears_are_matmuls], gives=[equalised])
+def apply_equalisation(model: ir.Model, plan: Plan) -> ir.Model:
+    """Divide each planned activation by its factors and multiply the weights that read it."""
+    model = model.clone()
+    readers: dict[str, list[Linear]] = {}
+    by_output = {linear.y.name: linear for linear in linears(model.graph)}
+    for linear in by_output.values():
+        if linear.name not in plan.kept_float:
+            readers.setdefault(str(linear.x.name), []).append(linear)
+    for name, activation in plan.activations.items():
+        s = activation.smoothing
+        if name not in readers or np.all(s == 1):
+            continue
+        value = readers[name][0].x
+        for linear in readers[name]:
+            _rescale(model.graph, linear.weight, s[:, None])
+        source = _value_projection(value, by_output, len(readers[name]))
+        if source is not None:
+            _rescale(model.graph, source.weight, 1 / s)
+            if source.bias is not None:
+                _rescale(model.graph, source.bias, 1 / s)
+        else:
+            _multiply(model.graph, value, 1 / s, readers[name])
+    model.metadata_props[EQUALISED] = "yes"
+    return sweep(model)
+
+
+def _rescale(graph: ir.Graph, value: ir.Value, factors: FloatArray) -> None:
+    """Replace a weight by a scaled copy: the caller's model keeps its own."""
+    array = constant(value)
+    tensor = ir.Tensor((array * factors).astype(np.float32), name=value.name)
+    graph.initializers[str(value.name)].const_value = tensor
+
+
+def _value_projection(
+    context: ir.Value, by_output: dict[str | None, Linear], readers: int
+) -> Linear | None:
+    """Return the Linear that alone makes the v of the attention that makes `context`."""
+    node = context.producer()
+    if node is None or node.op_type != "Attention" or len(context.uses()) != readers:
+        return None
+    v = present(node.inputs[2])
+    source = by_output.get(v.name) if len(v.uses()) == 1 else None
+    if source is None or len(source.weight.uses()) != 1:
+        return None
+    return source if source.bias is None or len(source.bias.uses()) == 1 else None
+
+
+def _multiply(graph: ir.Graph, value: ir.Value, factors: FloatArray, readers: list[Linear]) -> None:
+    weight = add_initializer(graph, f"{value.name}.equalise", factors.astype(np.float32))
+    node = ir.node("Mul", [value, weight], name=f"{value.name}.equalised")
+    node.outputs[0].name = f"{value.name}.equalised"
+    graph.insert_before(readers[0].matmul, node)
+    for linear in readers:
+        linear.matmul.replace_input_with(0, node.outputs[0])

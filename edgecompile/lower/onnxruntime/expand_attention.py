@@ -1,0 +1,138 @@
+"""Write attention as the target's onnxruntime runs it fastest.
+
+First the three projections of one tensor become one Linear, then one of two forms:
+
+    q, k, v = Linear(x) x 3        ->  qkv = Linear(x)                           [B, S, 3E]
+
+    y = Attention(q, k, v, bias)   ->  operator: y = Attention(Split(qkv), Expand(bias))
+                                   ->  packed:   q, k, v = Split(Transpose(Reshape(qkv)))
+                                                 p = Softmax(FusedMatMul(q, k) + bias)
+                                                 y = Reshape(Transpose(p @ v))    [B, S, E]
+"""
+
+import numpy as np
+import onnx_ir as ir
+
+from edgecompile.attention import bias_of, heads_of, scale_of
+from edgecompile.facts import attention_runs, equalised
+from edgecompile.graph import (
+    MICROSOFT,
+    Linear,
+    add_initializer,
+    add_int64,
+    constant,
+    linears,
+    present,
+    substitute,
+    sweep,
+)
+from edgecompile.passes import rewrite
+from edgecompile.target import Target
+
+HEADS_FIRST = [0, 2, 1, 3]
+
+
+@rewrite(needs=[equalised], gives=[attention_runs])
+def expand_attention(model: ir.Model, target: Target) -> ir.Model:
+    """Attention -> the form that the target's file names."""
+    model = model.clone()
+    masks: dict[ir.Value, ir.Value] = {}
+    for node in [n for n in model.graph if n.op_type == "Attention" and not n.domain]:
+        packed = _pack(model.graph, node)
+        tape = ir.tape.Tape()
+        if target.forms.attention == "operator":
+            _operator(model.graph, tape, node, packed, masks)
+        else:
+            _heads(model.graph, tape, node, packed)
+        substitute(model.graph, [node], tape.nodes)
+    return sweep(model)
+
+
+def _pack(graph: ir.Graph, node: ir.Node) -> ir.Value | None:
+    """Join the Linears of q, k and v into one, if they read one tensor and are alike."""
+    by_output = {linear.y: linear for linear in linears(graph)}
+    found = [by_output.get(present(value)) for value in node.inputs[:3]]
+    parts = [p for p in found if p is not None and p.bias is not None and len(p.y.uses()) == 1]
+    if len(parts) != 3 or len({(p.x, p.weight.shape[1]) for p in parts}) != 1:  # noqa: PLR2004
+        return None
+    weight = np.concatenate([constant(p.weight) for p in parts], axis=1)
+    bias = np.concatenate([constant(p.bias) for p in parts])
+    name, tape = f"{node.name}.qkv", ir.tape.Tape()
+    y = tape.op(
+        "MatMul", [parts[0].x, add_initializer(graph, f"{name}.weight", weight)],
+        name=f"{name}.matmul",
+    )
+    y = tape.op("Add", [y, add_initializer(graph, f"{name}.bias", bias)], name=f"{name}.add")
+    graph.insert_before(_first(graph, parts).matmul, list(tape.nodes))
+    return y
+
+
+def _first(graph: ir.Graph, parts: list[Linear]) -> Linear:
+    return min(parts, key=lambda p: graph.index(p.matmul))
+
+
+def _operator(
+    graph: ir.Graph,
+    tape: ir.tape.Tape,
+    node: ir.Node,
+    packed: ir.Value | None,
+    masks: dict[ir.Value, ir.Value],
+) -> None:
+    inputs = list(node.inputs)
+    if packed is not None:
+        attributes = {"axis": 2, "num_outputs": 3}
+        inputs[:3] = tape.op_multi_out(
+            "Split", [packed], attributes, num_outputs=3, name=f"{node.name}.split"
+        )
+    if (bias := bias_of(node)) is not None:
+        inputs[3] = _expanded(graph, masks, bias)
+    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+    tape.op("Attention", inputs, attributes, name=node.name)
+
+
+def _expanded(graph: ir.Graph, masks: dict[ir.Value, ir.Value], mask: ir.Value) -> ir.Value:
+    """[B, 1, 1, S] -> [B, 1, S, S], once for all layers: onnxruntime wants a row a query."""
+    if mask not in masks and (producer := mask.producer()) is not None:
+        tape, one = ir.tape.Tape(), add_int64(graph, 1)
+        length = tape.op("Shape", [mask], {"start": 3, "end": 4}, name="mask.length")
+        shape = tape.op("Concat", [one, one, length, one], {"axis": 0}, name="mask.shape")
+        masks[mask] = tape.op("Expand", [mask, shape], name="mask.expanded")
+        graph.insert_after(producer, list(tape.nodes))
+    return masks.get(mask, mask)
+
+
+def _heads(
+    graph: ir.Graph, tape: ir.tape.Tape, node: ir.Node, packed: ir.Value | None
+) -> None:
+    name = str(node.name)
+    q, k, v = _split_packed(graph, tape, node, packed) if packed else _split(graph, tape, node)
+    attributes = {"transB": 1, "alpha": scale_of(node)}
+    graph.opset_imports[MICROSOFT] = 1
+    scores = tape.op("FusedMatMul", [q, k], attributes, domain=MICROSOFT, name=f"{name}.scores")
+    if (bias := bias_of(node)) is not None:
+        scores = tape.op("Add", [scores, bias], name=f"{name}.masked")
+    p = tape.op("Softmax", [scores], {"axis": -1}, name=f"{name}.softmax")
+    mixed = tape.op("MatMul", [p, v], name=f"{name}.mixed")
+    back = tape.op("Transpose", [mixed], {"perm": HEADS_FIRST}, name=f"{name}.back")
+    tape.op("Reshape", [back, add_int64(graph, 0, 0, -1)], name=name)
+
+
+def _split_packed(
+    graph: ir.Graph, tape: ir.tape.Tape, node: ir.Node, packed: ir.Value
+) -> tuple[ir.Value, ...]:
+    shape = add_int64(graph, 0, 0, 3 * heads_of(node), -1)
+    x = tape.op("Reshape", [packed, shape], name=f"{node.name}.heads")
+    x = tape.op("Transpose", [x], {"perm": HEADS_FIRST}, name=f"{node.name}.transposed")
+    attributes = {"axis": 1, "num_outputs": 3}
+    split = f"{node.name}.split"
+    return tuple(tape.op_multi_out("Split", [x], attributes, num_outputs=3, name=split))
+
+
+def _split(graph: ir.Graph, tape: ir.tape.Tape, node: ir.Node) -> tuple[ir.Value, ...]:
+    shape = add_int64(graph, 0, 0, heads_of(node), -1)
+    found = []
+    for part, value in zip("qkv", node.inputs[:3], strict=True):
+        name = f"{node.name}.{part}"
+        x = tape.op("Reshape", [present(value), shape], name=f"{name}.heads")
+        found.append(tape.op("Transpose", [x], {"perm": HEADS_FIRST}, name=f"{name}.transposed"))
+    return tuple(found)

@@ -1,0 +1,59 @@
+"""Store embedding tables as int8, one scale a row.
+
+    y = Gather(table, ids)   ->   y = Cast(Gather(table_int8, ids)) * Gather(scale, ids)
+
+Slice (a position table) likewise. Tables of a few rows stay float: they hold no bytes worth it.
+"""
+
+import onnx_ir as ir
+
+from edgecompile.graph import add_initializer, constant, present, substitute, sweep
+from edgecompile.passes import rewrite
+from edgecompile.plan import Plan
+from edgecompile.rounding import quantize_rows
+
+SMALLEST_ROWS = 64
+
+
+@rewrite()
+def quantize_embeddings(model: ir.Model, plan: Plan) -> ir.Model:
+    """Float tables -> int8 tables and scales."""
+    if not plan.embeddings:
+        return model
+    model = model.clone()
+    for node in [n for n in model.graph if n.op_type in ("Gather", "Slice") and not n.domain]:
+        table = node.inputs[0]
+        if table is not None and _is_table(node, table):
+            _quantize(model.graph, node, table)
+    return sweep(model)
+
+
+def _is_table(node: ir.Node, table: ir.Value) -> bool:
+    axis = node.attributes.get("axis")
+    return (
+        table.is_initializer()
+        and table.dtype == ir.DataType.FLOAT
+        and table.shape is not None
+        and len(table.shape) == 2
+        and int(table.shape[0]) >= SMALLEST_ROWS
+        and (axis is None or axis.as_int() == 0)
+    )
+
+
+def _quantize(graph: ir.Graph, node: ir.Node, table: ir.Value) -> None:
+    rows, scale = quantize_rows(constant(table))  # type: ignore[arg-type]
+    tape = ir.tape.Tape()
+    rest = [present(value) for value in node.inputs[1:]]
+    attributes = {name: attr.value for name, attr in node.attributes.items()}
+    parts = [
+        tape.op(
+            node.op_type,
+            [add_initializer(graph, f"{table.name}_{suffix}", array), *rest],
+            attributes,
+            name=f"{node.name}.{suffix}",
+        )
+        for suffix, array in (("int8", rows), ("scale", scale))
+    ]
+    cast = tape.op("Cast", [parts[0]], {"to": ir.DataType.FLOAT}, name=f"{node.name}.float")
+    tape.op("Mul", [cast, parts[1]], name=node.name)
+    substitute(graph, [node], tape.nodes)

@@ -1,0 +1,104 @@
+"""What a foreign graph computes, seen on small inputs: the ground that recognition stands on.
+
+Exporters write attention, Gelu or LayerNormalization in many ways. The canonicalising passes do
+not trust the shape of a subgraph: they compare what it computed for these inputs with the formula
+that they take it for.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from edgecompile.errors import ModelError
+from edgecompile.graph import Array
+from edgecompile.session import session
+
+SIZES = ((2, 7), (1, 5), (3, 11))
+"""Batch and sequence of each run: all different, so that shapes can be told from constants."""
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """The inputs of each run, and every tensor's array in each run, by name."""
+
+    feeds: Sequence[Mapping[str, Array]]
+    values: Mapping[str, tuple[Array, ...]]
+
+    def of(self, value: ir.Value | None) -> tuple[Array, ...] | None:
+        """Return a tensor's arrays, one a run; None if it was not seen."""
+        if value is None:
+            return None
+        if value.is_initializer() and value.const_value is not None:
+            return (value.const_value.numpy(),) * len(self.feeds)
+        return self.values.get(str(value.name))
+
+
+def take_probe(model: ir.Model) -> Probe:
+    """Run a graph on random inputs of a few sizes and keep all that it computes."""
+    feeds = [_feed(model, number, *size) for number, size in enumerate(SIZES)]
+    names = [str(v.name) for node in model.graph for v in node.outputs if v.name]
+    try:
+        run = session(model, outputs=names, optimise=False)
+        runs = [run.run(names, feed) for feed in feeds]
+    except Exception as error:  # onnxruntime's errors share no public base class
+        what = str(error).strip().splitlines()[0]
+        msg = f"onnxruntime does not run this graph on small inputs: {what}"
+        raise ModelError(msg) from error
+    values = {name: tuple(arrays) for name, *arrays in zip(names, *runs, strict=True)}
+    values |= {name: tuple(feed[name] for feed in feeds) for name in feeds[0]}
+    return Probe(feeds, values)
+
+
+def close(a: Array | None, b: Array | None) -> bool:
+    """Say whether two arrays hold the same numbers, up to float rounding."""
+    if a is None or b is None or a.shape != b.shape:
+        return False
+    return bool(np.allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE * max(1.0, _size(b))))
+
+
+def _size(array: Array) -> float:
+    return float(np.sqrt(np.mean(np.square(array.astype(np.float64))))) if array.size else 0.0
+
+
+def _feed(model: ir.Model, seed: int, batch: int, sequence: int) -> dict[str, Array]:
+    random = np.random.default_rng(seed)
+    return {
+        str(value.name): _array(value, random, batch, sequence) for value in model.graph.inputs
+    }
+
+
+def _array(value: ir.Value, random: np.random.Generator, batch: int, sequence: int) -> Array:
+    dims = list(value.shape) if value.shape is not None else [None, None]
+    shape = tuple(
+        d if isinstance(d, int) else (batch if axis == 0 else sequence)
+        for axis, d in enumerate(dims)
+    )
+    dtype = value.dtype.numpy() if value.dtype is not None else np.dtype(np.float32)
+    if dtype.kind == "f":
+        return random.normal(size=shape).astype(dtype)
+    if "mask" in str(value.name) or dtype.kind == "b":
+        mask = random.integers(0, 2, shape)
+        mask[..., 0] = 1
+        return mask.astype(dtype)
+    return random.integers(0, _rows(value), shape).astype(dtype)
+
+
+def _rows(value: ir.Value) -> int:
+    """Return how many different ids the tables that an input indexes can take."""
+    tables = [node.inputs[0] for node in value.consumers() if node.op_type == "Gather"]
+    rows = [int(t.shape[0]) for t in tables if t is not None and t.is_initializer() and t.shape]
+    return min(rows, default=2)
+
+
+def depends_on(graph: ir.Graph) -> dict[ir.Value, frozenset[str]]:
+    """Return, for each tensor, the inputs whose content it depends on (their shapes aside)."""
+    found: dict[ir.Value, frozenset[str]] = {v: frozenset({str(v.name)}) for v in graph.inputs}
+    for node in graph:
+        parts = [found.get(v, frozenset()) for v in node.inputs if v is not None]
+        content = frozenset().union(*parts) if node.op_type not in ("Shape", "Size") else frozenset()
+        for value in node.outputs:
+            found[value] = content
+    return found

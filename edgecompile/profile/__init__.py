@@ -1,0 +1,1 @@
+"""Stage profile: artifact in, latency and memory out."""

@@ -1,0 +1,111 @@
+"""Time several models in turn, in one process, so that the machine's drift hits all alike.
+
+Also a program: `python -m edgecompile.profile.measure_latency` reads a request as JSON from its
+standard input and answers with JSON. A process of its own keeps the compiler's memory and threads
+out of the figures.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgecompile.samples import Feed
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
+WARM_UP = 3
+TIME_LIMIT_S = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Milliseconds of one inference: median and 90th percentile of `repeats` runs."""
+
+    model: str
+    sequence: int
+    threads: int
+    p50_ms: float
+    p90_ms: float
+    repeats: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Models to time by name, an .npz with one feed, sequence lengths, threads, repeats."""
+
+    models: Mapping[str, str]
+    feed: str
+    sequences: Sequence[int]
+    threads: int
+    repeats: int
+
+
+def measure_latency(request: Request) -> list[Latency]:
+    """Time in a fresh process."""
+    done = subprocess.run(  # noqa: S603 - our own interpreter and module
+        [sys.executable, "-m", __name__],
+        input=json.dumps(asdict(request)),
+        capture_output=True, text=True, check=True, timeout=TIME_LIMIT_S,
+    )  # fmt: skip
+    return [Latency(**row) for row in json.loads(done.stdout)]
+
+
+def time_in_turn(
+    runners: Mapping[str, Callable[[Feed], object]], feed: Feed, repeats: int
+) -> dict[str, list[float]]:
+    """Run A B C A B C ... on a feed; return each one's milliseconds, warm-up left out."""
+    times: dict[str, list[float]] = {name: [] for name in runners}
+    for turn in range(WARM_UP + repeats):
+        for name, run in runners.items():
+            start = time.perf_counter()
+            run(feed)
+            if turn >= WARM_UP:
+                times[name].append((time.perf_counter() - start) * 1e3)
+    return times
+
+
+def resize(feed: Feed, length: int) -> Feed:
+    """Return a feed with its token rows, int64 [1, S], repeated or cut to `length`."""
+    return {
+        name: np.resize(array, (1, length)) if array.shape[:1] == (1,) and array.ndim == 2 else array
+        for name, array in feed.items()
+    }  # fmt: skip
+
+
+def _serve(request: Request) -> list[Latency]:
+    import onnxruntime as ort
+
+    # One pool for all sessions: each session's own would spin on, and steal the CPU of the next.
+    ort.set_global_thread_pool_sizes(request.threads, 1)
+    options = ort.SessionOptions()
+    options.use_per_session_threads = False
+    options.log_severity_level = 3
+    runners = {name: _runner(path, options) for name, path in request.models.items()}
+    with np.load(request.feed, allow_pickle=False) as archive:
+        feed = {name: archive[name] for name in archive.files}
+    found = []
+    for length in request.sequences:
+        times = time_in_turn(runners, resize(feed, length), request.repeats)
+        for name, row in times.items():
+            p50, p90 = (round(float(p), 3) for p in np.percentile(row, [50, 90]))
+            found.append(Latency(name, length, request.threads, p50, p90, len(row)))
+    return found
+
+
+def _runner(path: str, options: "ort.SessionOptions") -> Callable[[Feed], object]:
+    import onnxruntime as ort
+
+    session = ort.InferenceSession(path, options, ["CPUExecutionProvider"])
+    return lambda feed: session.run(None, dict(feed))
+
+
+if __name__ == "__main__":
+    answer = _serve(Request(**json.load(sys.stdin)))
+    json.dump([asdict(latency) for latency in answer], sys.stdout)

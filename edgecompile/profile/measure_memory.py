@@ -1,0 +1,48 @@
+"""Peak memory of one inference: a fresh process loads the artifact, runs it, and says its peak.
+
+Also a program: `python -m edgecompile.profile.measure_memory MODEL SEQUENCE`.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+TIME_LIMIT_S = 300
+
+
+def measure_memory(artifact: Path, feed_file: Path) -> int:
+    """Return the peak resident bytes of a process that runs `artifact` once on the inputs of
+    an .npz file, the Python interpreter and the runtime included."""
+    command = [sys.executable, "-m", __name__, str(artifact), str(feed_file)]
+    done = subprocess.run(  # noqa: S603 - our own interpreter and module
+        command, capture_output=True, text=True, check=True, timeout=TIME_LIMIT_S
+    )
+    return int(done.stdout)
+
+
+def main(artifact: str, feed_file: str) -> None:
+    """Run once and print the peak in bytes."""
+    import numpy as np
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(artifact, options, ["CPUExecutionProvider"])
+    with np.load(feed_file, allow_pickle=False) as feed:
+        session.run(None, {name: feed[name] for name in feed.files})
+    sys.stdout.write(str(_peak_bytes()))
+
+
+def _peak_bytes() -> int:
+    """Return this process's own peak; getrusage would show the parent's, inherited at fork."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        return next(int(l.split()[1]) * 1024 for l in status.splitlines() if l.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

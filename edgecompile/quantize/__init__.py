@@ -1,0 +1,1 @@
+"""Stage quantize: canonical graph and data in, plan out."""

@@ -1,0 +1,50 @@
+"""What was observed -> the plan: ranges, equalising factors, and which Linears stay float."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from edgecompile.graph import FloatArray, Linear, constant, linears
+from edgecompile.plan import Activation, Plan
+from edgecompile.quantize.observe_ranges import Observed
+
+ALPHA = {"LayerNormalization": 0.7, "Attention": 0.6, "Gelu": 0.8, "Relu": 0.8}
+"""How far a tensor's outliers move into the weights, by the operator that makes the tensor."""
+OTHER_ALPHA = 0.5
+LAST = "it makes the model's output: a few thousandths of the work, all of its precision"
+
+
+def decide_plan(model: ir.Model, observed: Mapping[str, Observed]) -> Plan:
+    """Return the plan for a canonical graph and what calibration saw of it."""
+    readers: dict[str, list[Linear]] = {}
+    kept: dict[str, str] = {}
+    for linear in linears(model.graph):
+        name = str(linear.x.name)
+        if linear.y.is_graph_output():
+            kept[linear.name] = LAST
+        elif name not in observed:
+            kept[linear.name] = "calibration saw nothing of its input"
+        else:
+            readers.setdefault(name, []).append(linear)
+    activations = {name: _decide(observed[name], users) for name, users in readers.items()}
+    return Plan(activations, kept, embeddings=True)
+
+
+def _decide(seen: Observed, users: list[Linear]) -> Activation:
+    producer = users[0].x.producer()
+    alpha = ALPHA.get(producer.op_type, OTHER_ALPHA) if producer is not None else OTHER_ALPHA
+    s = equalising_factors(seen.peak, [constant(user.weight) for user in users], alpha)
+    low, high = float((seen.low / s).min()), float((seen.high / s).max())
+    return Activation(low, high, s, (seen.mean / s).astype(np.float32), alpha)
+
+
+def equalising_factors(peak: FloatArray, weights: list[FloatArray], alpha: float) -> FloatArray:
+    """Return s [C]: x / s and s W share the outliers (SmoothQuant, Xiao et al. 2023, eq. 4).
+
+    `peak` [C] is max |x| by channel, `weights` are [C, out]; s = peak^alpha / max|W|^(1 - alpha).
+    """
+    rows = np.max([np.abs(weight).max(axis=1) for weight in weights], axis=0)
+    s = np.power(np.maximum(peak, 1e-5), alpha) / np.power(np.maximum(rows, 1e-5), 1 - alpha)
+    s = s / np.exp(np.log(s).mean())
+    return np.clip(s, 1e-4, 1e4).astype(np.float32)

@@ -1,0 +1,70 @@
+"""Run samples through the float graph and keep, by channel, what its Linears read.
+
+One streaming pass: nothing but a minimum, a maximum and a sum by channel outlives a sample, so
+memory does not depend on their number. Padding is left out.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from edgecompile.errors import DataError
+from edgecompile.graph import FloatArray, linears
+from edgecompile.samples import Feed, valid_tokens
+from edgecompile.session import session
+
+
+@dataclass(slots=True)
+class Observed:
+    """Minimum, maximum and sum over tokens of one activation, each [C], and the tokens seen."""
+
+    low: FloatArray
+    high: FloatArray
+    total: FloatArray
+    tokens: int
+
+    @property
+    def peak(self) -> FloatArray:
+        """Return the largest magnitude by channel, [C]."""
+        return np.maximum(np.abs(self.low), np.abs(self.high))
+
+    @property
+    def mean(self) -> FloatArray:
+        """Return the mean by channel, [C]."""
+        return (self.total / self.tokens).astype(np.float32)
+
+    def add(self, rows: FloatArray) -> None:
+        """Take in more tokens, [tokens, C]."""
+        np.minimum(self.low, rows.min(axis=0), out=self.low)
+        np.maximum(self.high, rows.max(axis=0), out=self.high)
+        self.total += rows.sum(axis=0)
+        self.tokens += len(rows)
+
+
+def observe_ranges(model: ir.Model, feeds: Iterable[Feed]) -> dict[str, Observed]:
+    """Return what each Linear's input showed; `model` must be in a form that onnxruntime runs."""
+    names = sorted({str(linear.x.name) for linear in linears(model.graph)})
+    run = session(model, outputs=names)
+    observed: dict[str, Observed] = {}
+    for feed in feeds:
+        valid = valid_tokens(feed)
+        for name, array in zip(names, run.run(names, feed), strict=True):
+            rows = _rows(array, valid)
+            if not np.isfinite(rows).all():
+                msg = f"tensor '{name}' became NaN or infinite in float: the model or data is bad"
+                raise DataError(msg)
+            if name not in observed:
+                width = rows.shape[1]
+                infinity = np.full(width, np.inf, np.float32)
+                observed[name] = Observed(infinity, -infinity, np.zeros(width), 0)
+            observed[name].add(rows)
+    return observed
+
+
+def _rows(array: FloatArray, valid: np.ndarray | None) -> FloatArray:
+    """[B, S, C] -> [valid tokens, C]; any other shape -> [all, C]."""
+    if valid is not None and array.shape[:2] == valid.shape and array.ndim == 3 and not valid.all():
+        return array[valid]
+    return array.reshape(-1, array.shape[-1])

@@ -1,0 +1,161 @@
+"""A recipe (`edgecompile.toml`): what the user wants. Every key has a default."""
+
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from edgecompile.errors import RecipeError, UnknownNameError
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTable:
+    """What to compile."""
+
+    source: str = ""
+    tokenizer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ShapesTable:
+    """`sequence` is the range of token counts that the artifact must take."""
+
+    sequence: tuple[int, ...] = (1, 512)
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationTable:
+    """Text (.txt, .jsonl) or model inputs (.npz) to choose the int8 ranges by."""
+
+    data: str = ""
+    samples: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateTable:
+    """Data for the accuracy gate, kept apart from calibration."""
+
+    data: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeTable:
+    """`scheme` is "int8" or "none"."""
+
+    scheme: str = "int8"
+
+
+@dataclass(frozen=True, slots=True)
+class GateTable:
+    """The floor: mean cosine of embeddings and hidden states, agreement of a classifier's argmax."""
+
+    cosine_mean: float = 0.99
+    agreement: float = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileTable:
+    """Token counts to time, and how often."""
+
+    sequence: tuple[int, ...] = (16, 64, 128)
+    repeats: int = 9
+
+
+@dataclass(frozen=True, slots=True)
+class TargetsTable:
+    """What to compile for."""
+
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """All tables; paths are relative to `folder`, where the recipe lies."""
+
+    model: ModelTable = field(default_factory=ModelTable)
+    shapes: ShapesTable = field(default_factory=ShapesTable)
+    calibration: CalibrationTable = field(default_factory=CalibrationTable)
+    evaluate: EvaluateTable = field(default_factory=EvaluateTable)
+    quantize: QuantizeTable = field(default_factory=QuantizeTable)
+    gate: GateTable = field(default_factory=GateTable)
+    profile: ProfileTable = field(default_factory=ProfileTable)
+    targets: TargetsTable = field(default_factory=TargetsTable)
+    folder: Path = Path()
+
+    def path(self, name: str) -> Path:
+        """Return a path that the recipe names."""
+        return self.folder / name
+
+
+def read(path: Path) -> Recipe:
+    """Read a recipe; a wrong table, key or value is named with what is known."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        msg = f"{path}: cannot read the recipe: {error.strerror}"
+        raise RecipeError(msg) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        msg = f"{path}: not valid TOML: {error}"
+        raise RecipeError(msg) from error
+    kinds = {f.name: f.default_factory for f in fields(Recipe) if f.name != "folder"}
+    values: dict[str, Any] = {}
+    for name, table in tables.items():
+        if name not in kinds:
+            what = "table"
+            raise UnknownNameError(what, f"[{name}]", [f"[{k}]" for k in kinds], str(path))
+        if not isinstance(table, dict):
+            msg = f"{path}: '{name}' is a table; write [{name}] and its keys below"
+            raise RecipeError(msg)
+        values[name] = _table(path, name, kinds[name], table)  # type: ignore[arg-type]
+    recipe = Recipe(**values, folder=path.parent)
+    _check(path, recipe)
+    return recipe
+
+
+def _table(path: Path, name: str, kind: type[Any], table: dict[str, Any]) -> Any:  # noqa: ANN401
+    hints = get_type_hints(kind)
+    for key, value in table.items():
+        if key not in hints:
+            what = "key"
+            raise UnknownNameError(what, key, hints, f"{path}, [{name}]")
+        table[key] = _value(f"{path}, [{name}] {key}", hints[key], value)
+    return kind(**table)
+
+
+def _value(where: str, kind: type[Any], value: Any) -> Any:  # noqa: ANN401 - TOML is any value
+    if get_origin(kind) is tuple:
+        item = get_args(kind)[0]
+        if not isinstance(value, list):
+            msg = f"{where}: must be a list, found {value!r}"
+            raise RecipeError(msg)
+        return tuple(_value(where, item, v) for v in value)
+    accepted: Any = Union[int, float] if kind is float else kind  # noqa: UP007 - isinstance
+    if not isinstance(value, accepted) or isinstance(value, bool):
+        msg = f"{where}: must be a {kind.__name__}, found {value!r}"
+        raise RecipeError(msg)
+    return value
+
+
+def _check(path: Path, recipe: Recipe) -> None:
+    def demand(holds: bool, what: str) -> None:  # noqa: FBT001 - a condition
+        if not holds:
+            msg = f"{path}, {what}"
+            raise RecipeError(msg)
+
+    low_high = recipe.shapes.sequence
+    demand(
+        len(low_high) == 2 and 1 <= low_high[0] <= low_high[1],  # noqa: PLR2004
+        "[shapes] sequence: must be [shortest, longest], for example [8, 512]",
+    )
+    demand(recipe.calibration.samples >= 1, "[calibration] samples: must be at least 1")
+    demand(recipe.profile.repeats >= 1, "[profile] repeats: must be at least 1")
+    demand(
+        bool(recipe.profile.sequence) and min(recipe.profile.sequence) >= 1,
+        "[profile] sequence: must be a list of token counts, for example [16, 128]",
+    )
+    demand(
+        recipe.quantize.scheme in ("int8", "none"),
+        f"[quantize] scheme: '{recipe.quantize.scheme}' is not known; known: int8, none",
+    )
+    for key in ("cosine_mean", "agreement"):
+        demand(0 <= getattr(recipe.gate, key) <= 1, f"[gate] {key}: must lie between 0 and 1")

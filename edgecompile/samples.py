@@ -1,0 +1,168 @@
+"""Data -> model inputs: text through the model's own tokenizer, or an .npz of inputs."""
+
+import json
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgecompile.errors import DataError, ModelError
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+    import tokenizers
+
+Feed = Mapping[str, np.ndarray[Any, Any]]
+"""One sample: input name -> array, batch 1."""
+
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+"""What a text becomes; a model may take fewer."""
+
+
+def data_dir() -> Path:
+    """Return `calibration_data/`: inside the package in a wheel, beside it in a checkout."""
+    inside = Path(__file__).parent / "calibration_data"
+    return inside if inside.is_dir() else Path(__file__).parents[1] / "calibration_data"
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """Turns texts into the inputs of one model: int64, [1, S], never padded."""
+
+    tokenizer: "tokenizers.Tokenizer"
+    inputs: tuple[str, ...]
+    longest: int
+
+    def __call__(self, texts: Sequence[str]) -> Iterator[Feed]:
+        """Yield one feed a text, cut to the longest sequence."""
+        for text in texts:
+            encoding = self.tokenizer.encode(text)
+            columns = (encoding.ids, [1] * len(encoding.ids), encoding.type_ids)
+            rows = {
+                name: np.array([column[: self.longest]], np.int64)
+                for name, column in zip(INPUTS, columns, strict=True)
+            }
+            yield {name: rows[name] for name in self.inputs}
+
+
+def open_encoder(folder: Path, model: "ir.Model", longest: int) -> Encoder:
+    """Read tokenizer.json beside a model and check that it fits the model's inputs and table."""
+    from tokenizers import Tokenizer
+
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        msg = (
+            f"{folder}: no tokenizer.json to read texts with; put the model's own there, or give"
+            " model inputs as --data FILE.npz"
+        )
+        raise DataError(msg)
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises bare Exception
+        msg = f"{path}: not a readable tokenizer ({error})"
+        raise ModelError(msg) from error
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(longest)
+    inputs = tuple(str(value.name) for value in model.graph.inputs)
+    unknown = [name for name in inputs if name not in INPUTS]
+    if unknown or "input_ids" not in inputs:
+        msg = (
+            f"the model's inputs {list(inputs)} are not those of a text model; give model inputs"
+            " as --data FILE.npz"
+        )
+        raise DataError(msg)
+    rows = table_rows(model)
+    largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+    if rows is not None and largest >= rows:
+        msg = (
+            f"{path}: wrong tokenizer: it gives token ids up to {largest}, the model's embedding"
+            f" table has {rows} rows"
+        )
+        raise ModelError(msg)
+    return Encoder(tokenizer, inputs, longest)
+
+
+def table_rows(model: "ir.Model") -> int | None:
+    """Return the rows of the embedding table that input_ids look up."""
+    for value in model.graph.inputs:
+        if value.name == "input_ids":
+            for node in value.consumers():
+                if node.op_type == "Gather" and (table := node.inputs[0]) and table.shape:
+                    return int(table.shape[0])
+    return None
+
+
+def read_texts(path: Path) -> list[str]:
+    """Read texts: .jsonl with a "text" key, or .txt with one a line."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{path}: cannot read texts from it: {error}"
+        raise DataError(msg) from error
+    texts = [_text(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    if not texts:
+        msg = f"{path}: holds no text; give a .txt file with a text a line, or a .jsonl"
+        raise DataError(msg)
+    return texts
+
+
+def _text(path: Path, number: int, line: str) -> str:
+    if path.suffix != ".jsonl":
+        return line
+    try:
+        text = json.loads(line)["text"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        msg = f"{path}, line {number}: not a JSON object with the key 'text'"
+        raise DataError(msg) from error
+    if not isinstance(text, str) or not text.strip():
+        msg = f"{path}, line {number}: 'text' is not a text"
+        raise DataError(msg)
+    return text
+
+
+def read_inputs(path: Path, model: "ir.Model") -> list[Feed]:
+    """Read an .npz of model inputs, arrays [samples, ...] by input name: one feed a sample."""
+    names = [str(value.name) for value in model.graph.inputs]
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        msg = f"{path}: not a readable .npz of plain arrays: {error}"
+        raise DataError(msg) from error
+    if sorted(arrays) != sorted(names):
+        msg = f"{path}: holds {sorted(arrays)} but the model's inputs are {sorted(names)}"
+        raise DataError(msg)
+    for value in model.graph.inputs:
+        _check(path, value, arrays[str(value.name)])
+    counts = {len(array) for array in arrays.values()}
+    if len(counts) != 1 or 0 in counts:
+        msg = f"{path}: arrays hold {sorted(counts)} samples; each must hold the same number"
+        raise DataError(msg)
+    return [{name: arrays[name][i : i + 1] for name in names} for i in range(counts.pop())]
+
+
+def _check(path: Path, value: "ir.Value", array: np.ndarray[Any, Any]) -> None:
+    dtype = value.dtype.numpy() if value.dtype is not None else array.dtype
+    if array.dtype != dtype:
+        msg = f"{path}: input '{value.name}' is {array.dtype}, the model takes {dtype}"
+        raise DataError(msg)
+    shape = list(value.shape or [])
+    fits = len(shape) == array.ndim and all(
+        not isinstance(want, int) or want == have
+        for want, have in zip(shape[1:], array.shape[1:], strict=True)
+    )
+    if value.shape is not None and not fits:
+        msg = f"{path}: input '{value.name}' has shape {list(array.shape)}, the model takes {shape}"
+        raise DataError(msg)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        msg = f"{path}: input '{value.name}' holds NaN or infinity"
+        raise DataError(msg)
+
+
+def valid_tokens(feed: Feed) -> np.ndarray[Any, Any] | None:
+    """Return which tokens are not padding, [1, S] of bool, or None if the model has no mask."""
+    mask = feed.get("attention_mask")
+    return None if mask is None else mask != 0

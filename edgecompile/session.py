@@ -1,0 +1,68 @@
+"""A graph in memory -> an onnxruntime session that shares its weights instead of copying them."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx_ir as ir
+
+if TYPE_CHECKING:
+    import onnx
+    import onnxruntime
+
+SHARED_FROM_BYTES = 1024
+"""Smaller tensors travel inside the graph: onnxruntime folds and reads them while it loads."""
+
+
+def session(
+    model: ir.Model,
+    *,
+    outputs: Sequence[str] = (),
+    optimise: bool = True,
+    threads: int = 0,
+) -> "onnxruntime.InferenceSession":
+    """Open a session on a graph; `outputs` are further tensors to return; 0 threads = all."""
+    import onnxruntime as ort
+
+    proto, weights = split(model)
+    known = {output.name for output in proto.graph.output}
+    for name in outputs:
+        if name not in known:
+            proto.graph.output.add(name=name)
+    options = session_options(threads=threads, optimise=optimise)
+    names = list(weights)
+    options.add_external_initializers(
+        names, [ort.OrtValue.ortvalue_from_numpy(weights[name]) for name in names]
+    )
+    opened = ort.InferenceSession(proto.SerializeToString(), options, ["CPUExecutionProvider"])
+    return opened
+
+
+def session_options(*, threads: int, optimise: bool = True) -> "onnxruntime.SessionOptions":
+    """Return onnxruntime's default options, quiet, on `threads` threads (0 = all)."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    if not optimise:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.add_session_config_entry("session.disable_prepacking", "1")
+    return options
+
+
+def split(model: ir.Model) -> tuple["onnx.ModelProto", dict[str, np.ndarray[Any, Any]]]:
+    """Return the graph without its large weights, and those weights by name."""
+    clone = model.clone()
+    weights: dict[str, np.ndarray[Any, Any]] = {}
+    offset = 0
+    for name, value in clone.graph.initializers.items():
+        tensor = value.const_value
+        if tensor is None or tensor.nbytes < SHARED_FROM_BYTES:
+            continue
+        weights[name] = tensor.numpy()
+        value.const_value = ir.ExternalTensor(
+            "shared", offset, tensor.nbytes, tensor.dtype, shape=tensor.shape, name=name
+        )
+        offset += tensor.nbytes
+    return ir.to_proto(clone), weights
