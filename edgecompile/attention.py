@@ -4,6 +4,8 @@ It has as many key heads as query heads, states its `scale`, and adds its bias [
 that broadcasts to [B, heads, S, S]) to the scores.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 
@@ -25,7 +27,7 @@ def scale_of(attention: ir.Node) -> float:
 
 def bias_of(attention: ir.Node) -> ir.Value | None:
     """Return what is added to the scores."""
-    return attention.inputs[3] if len(attention.inputs) > 3 else None  # noqa: PLR2004 - its place
+    return attention.inputs[3] if len(attention.inputs) > 3 else None
 
 
 def padding_bias(graph: ir.Graph, mask: ir.Value) -> list[ir.Node]:
@@ -42,12 +44,11 @@ def padding_bias(graph: ir.Graph, mask: ir.Value) -> list[ir.Node]:
     return list(tape.nodes)
 
 
-def attend(
-    q: FloatArray, k: FloatArray, v: FloatArray, bias: FloatArray, heads: int, scale: float
-) -> FloatArray:
+def attend(qkv: Sequence[FloatArray], bias: FloatArray, heads: int, scale: float) -> FloatArray:
     """Compute softmax(scale q k^T + bias) v with numpy: [B, S, E] x 3 -> [B, S, E]."""
-    q, k, v = (x.reshape(*x.shape[:2], heads, -1).transpose(0, 2, 1, 3) for x in (q, k, v))
+    q, k, v = (x.reshape(*x.shape[:2], heads, -1).transpose(0, 2, 1, 3) for x in qkv)
     scores = scale * (q @ k.swapaxes(2, 3)) + bias
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    mixed = (weights / weights.sum(axis=-1, keepdims=True)) @ v
-    return mixed.transpose(0, 2, 1, 3).reshape(*mixed.shape[:1], mixed.shape[2], -1)
+    mixed: FloatArray = (weights / weights.sum(axis=-1, keepdims=True)) @ v
+    mixed = mixed.transpose(0, 2, 1, 3)
+    return mixed.reshape(*mixed.shape[:2], -1)

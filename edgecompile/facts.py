@@ -22,9 +22,9 @@ def sentence(fact: Fact) -> str:
 def no_constant_nodes(model: ir.Model) -> str | None:
     """No node computes from initializers alone."""
     for node in model.graph:
-        if node.inputs and all(v is None or v.is_initializer() for v in node.inputs):
-            if not node.domain:
-                return f"node '{node.name}' ({node.op_type}) is a constant"
+        fixed = node.inputs and all(v is None or v.is_initializer() for v in node.inputs)
+        if fixed and not node.domain:
+            return f"node '{node.name}' ({node.op_type}) is a constant"
     return None
 
 
@@ -45,7 +45,7 @@ def linears_are_matmuls(model: ir.Model) -> str | None:
 
 
 def equalised(model: ir.Model) -> str | None:
-    """The equalising factors that the plan asks for are in the graph."""
+    """Its equalising factors are in the graph."""
     return None if EQUALISED in model.metadata_props else "they are not applied yet"
 
 

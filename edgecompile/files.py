@@ -1,8 +1,8 @@
 """Files written whole or not at all, and their hashes."""
 
+import errno
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +12,9 @@ from typing import Any
 
 from edgecompile.errors import OutputError
 
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
+"""Error numbers that mean: the place, not the program, is at fault."""
+
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file, read in blocks."""
@@ -19,7 +22,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - JSON is any value
+def write_json(path: Path, value: Any) -> None:
     """Write JSON with sorted keys left as given, two spaces, and a final newline."""
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -38,6 +41,8 @@ def staged_folder(final: Path) -> Iterator[Path]:
         scratch.chmod(0o755)
         _swap(scratch, final)
     except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
         msg = f"{error.filename or final}: cannot write there: {error.strerror}"
         raise OutputError(msg) from error
     finally:
@@ -50,11 +55,11 @@ def _swap(scratch: Path, final: Path) -> None:
         scratch.rename(final)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{final.name}-old-", dir=final.parent))
-    os.replace(final, old / "bundle")
+    final.rename(old / "bundle")
     try:
         scratch.rename(final)
     except OSError:
-        os.replace(old / "bundle", final)
+        (old / "bundle").rename(final)
         raise
     finally:
         shutil.rmtree(old, ignore_errors=True)

@@ -6,14 +6,16 @@ graph writes it as MatMul, then Add.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 from onnx_ir.passes.common import NameFixPass, RemoveUnusedNodesPass, TopologicalSortPass
 
-Array = npt.NDArray[np.generic]
-FloatArray = npt.NDArray[np.float32]
+Array = npt.NDArray[Any]
+FloatArray = npt.NDArray[Any]
+"""float32, where no other type is stated."""
 
 MICROSOFT = "com.microsoft"
 """The domain of onnxruntime's own operators."""
@@ -71,6 +73,28 @@ def constant(value: ir.Value | None) -> Array | None:
     return value.const_value.numpy()
 
 
+def weight_of(linear: Linear) -> FloatArray:
+    """Return a Linear's weight, [in, out]."""
+    return weight_array(linear.weight)
+
+
+def weight_array(value: ir.Value) -> FloatArray:
+    """Return the array of an initializer."""
+    if value.const_value is None:
+        msg = f"initializer '{value.name}' holds no array"
+        raise ValueError(msg)
+    return value.const_value.numpy()
+
+
+def dim(value: ir.Value, axis: int) -> int:
+    """Return a dimension that is known to be a number."""
+    size = value.shape[axis] if value.shape is not None else None
+    if not isinstance(size, int):
+        msg = f"dimension {axis} of '{value.name}' is {size}, not a number"
+        raise TypeError(msg)
+    return size
+
+
 def scalar(value: ir.Value | None) -> float | None:
     """Return the number that a one-element initializer holds, else None."""
     array = constant(value)
@@ -94,7 +118,7 @@ def linears(graph: ir.Graph) -> Iterator[Linear]:
         if weight is None or not weight.is_initializer() or weight.shape is None:
             continue
         if len(weight.shape) == 2 and constant(node.inputs[0]) is None:
-            yield _with_bias(node, int(weight.shape[1]))
+            yield _with_bias(node, dim(weight, 1))
 
 
 def _with_bias(matmul: ir.Node, width: int) -> Linear:

@@ -1,6 +1,5 @@
 """Opsets: which one a graph needs, and how to declare an older one."""
 
-from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -9,6 +8,8 @@ import onnx_ir as ir
 from edgecompile.errors import UnsupportedError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from onnx.defs import OpSchema
 
 CANONICAL = 23
@@ -28,7 +29,9 @@ def declare_opset(model: ir.Model, opset: int, who: str) -> ir.Model:
     for node in model.graph:
         first = 0 if node.domain else first_opset(node)
         if first > opset:
-            msg = f"{who} takes opset {opset}, but node '{node.name}' ({node.op_type}) needs {first}"
+            msg = (
+                f"{who} takes opset {opset}, but node '{node.name}' ({node.op_type}) needs {first}"
+            )
             raise UnsupportedError(msg)
     model.graph.opset_imports[""] = opset
     model.ir_version = ir_version_of(opset)

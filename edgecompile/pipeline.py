@@ -40,7 +40,7 @@ class Bundle:
 class Trace:
     """What happens during a build: says it aloud, keeps each step, writes each step's graph."""
 
-    say: Callable[[str, str], None] = lambda stage, what: None
+    say: Callable[[str, str], None] = lambda _stage, _what: None
     dump: Path | None = None
     steps: list[Step] = field(default_factory=list)
 
@@ -244,9 +244,8 @@ def _profile(board: Target, prepared: Prepared, artifact: Path, trace: Trace) ->
         longest = max(prepared.data.golden, key=lambda feed: sum(a.size for a in feed.values()))
         wishes, limit = prepared.recipe.profile, prepared.source.longest(10**9)
         lengths = tuple(n for n in wishes.sequence if n <= limit) or (limit,)
-        return profile_host(
-            board, artifact, Path(scratch) / name, longest, lengths, wishes.repeats
-        )
+        models = {"float": Path(scratch) / name, "artifact": artifact}
+        return profile_host(board, models, longest, lengths, wishes.repeats)
 
 
 def _metadata(board: Target, prepared: Prepared) -> dict[str, str]:

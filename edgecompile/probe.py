@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecompile.errors import ModelError
-from edgecompile.graph import Array
+from edgecompile.graph import Array, dim
 from edgecompile.session import session
 
 SIZES = ((2, 7), (1, 5), (3, 11))
@@ -65,9 +65,7 @@ def _size(array: Array) -> float:
 
 def _feed(model: ir.Model, seed: int, batch: int, sequence: int) -> dict[str, Array]:
     random = np.random.default_rng(seed)
-    return {
-        str(value.name): _array(value, random, batch, sequence) for value in model.graph.inputs
-    }
+    return {str(value.name): _array(value, random, batch, sequence) for value in model.graph.inputs}
 
 
 def _array(value: ir.Value, random: np.random.Generator, batch: int, sequence: int) -> Array:
@@ -89,16 +87,19 @@ def _array(value: ir.Value, random: np.random.Generator, batch: int, sequence: i
 def _rows(value: ir.Value) -> int:
     """Return how many different ids the tables that an input indexes can take."""
     tables = [node.inputs[0] for node in value.consumers() if node.op_type == "Gather"]
-    rows = [int(t.shape[0]) for t in tables if t is not None and t.is_initializer() and t.shape]
+    rows = [dim(t, 0) for t in tables if t is not None and t.is_initializer() and t.shape]
     return min(rows, default=2)
 
 
 def depends_on(graph: ir.Graph) -> dict[ir.Value, frozenset[str]]:
     """Return, for each tensor, the inputs whose content it depends on (their shapes aside)."""
     found: dict[ir.Value, frozenset[str]] = {v: frozenset({str(v.name)}) for v in graph.inputs}
+    found |= {v: frozenset() for v in graph.initializers.values()}
     for node in graph:
         parts = [found.get(v, frozenset()) for v in node.inputs if v is not None]
-        content = frozenset().union(*parts) if node.op_type not in ("Shape", "Size") else frozenset()
+        content = (
+            frozenset().union(*parts) if node.op_type not in ("Shape", "Size") else frozenset()
+        )
         for value in node.outputs:
             found[value] = content
     return found

@@ -47,7 +47,7 @@ class QuantizeTable:
 
 @dataclass(frozen=True, slots=True)
 class GateTable:
-    """The floor: mean cosine of embeddings and hidden states, agreement of a classifier's argmax."""
+    """The floor: mean cosine of embeddings and states, agreement of a classifier's argmax."""
 
     cosine_mean: float = 0.99
     agreement: float = 0.99
@@ -112,7 +112,7 @@ def read(path: Path) -> Recipe:
     return recipe
 
 
-def _table(path: Path, name: str, kind: type[Any], table: dict[str, Any]) -> Any:  # noqa: ANN401
+def _table(path: Path, name: str, kind: type[Any], table: dict[str, Any]) -> Any:
     hints = get_type_hints(kind)
     for key, value in table.items():
         if key not in hints:
@@ -122,7 +122,7 @@ def _table(path: Path, name: str, kind: type[Any], table: dict[str, Any]) -> Any
     return kind(**table)
 
 
-def _value(where: str, kind: type[Any], value: Any) -> Any:  # noqa: ANN401 - TOML is any value
+def _value(where: str, kind: type[Any], value: Any) -> Any:
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
         if not isinstance(value, list):
@@ -144,7 +144,7 @@ def _check(path: Path, recipe: Recipe) -> None:
 
     low_high = recipe.shapes.sequence
     demand(
-        len(low_high) == 2 and 1 <= low_high[0] <= low_high[1],  # noqa: PLR2004
+        len(low_high) == 2 and 1 <= low_high[0] <= low_high[1],
         "[shapes] sequence: must be [shortest, longest], for example [8, 512]",
     )
     demand(recipe.calibration.samples >= 1, "[calibration] samples: must be at least 1")

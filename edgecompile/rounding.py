@@ -37,7 +37,7 @@ def _largest_pair(weight: FloatArray) -> FloatArray:
     pairs = _pairs(weight)
     up = np.maximum(pairs, 0).sum(axis=1).max(axis=0)
     down = np.minimum(pairs, 0).sum(axis=1).min(axis=0)
-    return np.maximum(up, -down)
+    return np.asarray(np.maximum(up, -down))
 
 
 def _within_pairs(q: Int8Array) -> Int8Array:

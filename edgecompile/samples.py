@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgecompile.errors import DataError, ModelError
+from edgecompile.graph import dim
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -91,7 +92,7 @@ def table_rows(model: "ir.Model") -> int | None:
         if value.name == "input_ids":
             for node in value.consumers():
                 if node.op_type == "Gather" and (table := node.inputs[0]) and table.shape:
-                    return int(table.shape[0])
+                    return dim(table, 0)
     return None
 
 

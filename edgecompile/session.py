@@ -34,8 +34,7 @@ def session(
     options.add_external_initializers(
         names, [ort.OrtValue.ortvalue_from_numpy(weights[name]) for name in names]
     )
-    opened = ort.InferenceSession(proto.SerializeToString(), options, ["CPUExecutionProvider"])
-    return opened
+    return ort.InferenceSession(proto.SerializeToString(), options, ["CPUExecutionProvider"])
 
 
 def session_options(*, threads: int, optimise: bool = True) -> "onnxruntime.SessionOptions":
@@ -62,7 +61,12 @@ def split(model: ir.Model) -> tuple["onnx.ModelProto", dict[str, np.ndarray[Any,
             continue
         weights[name] = tensor.numpy()
         value.const_value = ir.ExternalTensor(
-            "shared", offset, tensor.nbytes, tensor.dtype, shape=tensor.shape, name=name
+            "shared",
+            offset,
+            tensor.nbytes,
+            tensor.dtype,
+            shape=ir.Shape(weights[name].shape),
+            name=name,
         )
         offset += tensor.nbytes
     return ir.to_proto(clone), weights

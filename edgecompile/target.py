@@ -68,12 +68,17 @@ def names() -> list[str]:
     return sorted(p.stem for p in targets_dir().glob("*.toml"))
 
 
-def load(name: str) -> Target:
-    """Read one target by name."""
+def path_of(name: str) -> Path:
+    """Return a target's file."""
     if name not in names():
         kind = "target"
         raise UnknownNameError(kind, name, names())
-    path = targets_dir() / f"{name}.toml"
+    return targets_dir() / f"{name}.toml"
+
+
+def load(name: str) -> Target:
+    """Read one target by name."""
+    path = path_of(name)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:

@@ -1,13 +1,15 @@
 """Write Gemm as MatMul and Add.
 
-    y = Gemm(x, W, b, transB=1)   ->   y = MatMul(x, W^T) + b
+y = Gemm(x, W, b, transB=1)   ->   y = MatMul(x, W^T) + b
 """
+
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from edgecompile.facts import linears_are_matmuls, no_constant_nodes
-from edgecompile.graph import FloatArray, add_initializer, constant, present, substitute, sweep
+from edgecompile.graph import add_initializer, constant, present, substitute, sweep
 from edgecompile.passes import rewrite
 
 
@@ -21,14 +23,16 @@ def convert_gemm(model: ir.Model) -> ir.Model:
 
 
 def _convert(graph: ir.Graph, node: ir.Node) -> None:
-    number = {k: node.attributes[k].value if k in node.attributes else d for k, d in DEFAULTS}
+    number: dict[str, Any] = {
+        k: node.attributes[k].value if k in node.attributes else d for k, d in DEFAULTS
+    }
     tape, name = ir.tape.Tape(), str(node.name)
     x, w = present(node.inputs[0]), present(node.inputs[1])
     if number["transA"]:
         x = tape.op("Transpose", [x], {"perm": [1, 0]}, name=f"{name}.transposed")
     w = _matrix(graph, tape, w, number["transB"], number["alpha"])
     y = tape.op("MatMul", [x, w], name=f"{name}.matmul")
-    bias = node.inputs[2] if len(node.inputs) > 2 else None  # noqa: PLR2004 - its place
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
     if bias is not None:
         if number["beta"] != 1:
             bias = _scaled(graph, tape, bias, number["beta"])
@@ -42,7 +46,7 @@ DEFAULTS = (("transA", 0), ("transB", 0), ("alpha", 1.0), ("beta", 1.0))
 def _matrix(
     graph: ir.Graph, tape: ir.tape.Tape, w: ir.Value, transposed: int, alpha: float
 ) -> ir.Value:
-    array: FloatArray | None = constant(w)  # type: ignore[assignment]
+    array = constant(w)
     if array is not None:
         array = array.T if transposed else array
         return add_initializer(graph, f"{w.name}", (array * np.float32(alpha)).astype(array.dtype))

@@ -1,13 +1,21 @@
 """Compute what depends on no input.
 
-    y = Transpose(W)   ->   y, an initializer
+y = Transpose(W)   ->   y, an initializer
 """
 
-import numpy as np
+from typing import Any
+
 import onnx_ir as ir
 
 from edgecompile.facts import no_constant_nodes
-from edgecompile.graph import add_initializer, constant, replace_value, sweep
+from edgecompile.graph import (
+    Array,
+    add_initializer,
+    constant,
+    replace_value,
+    sweep,
+    weight_array,
+)
 from edgecompile.passes import rewrite
 
 
@@ -25,20 +33,24 @@ def fold_constants(model: ir.Model) -> ir.Model:
     return sweep(model)
 
 
-def _evaluate(node: ir.Node, model: ir.Model) -> list[np.ndarray]:
+def _evaluate(node: ir.Node, model: ir.Model) -> list[Array]:
+    """Run one node, alone in a graph, in onnx's reference implementation."""
     from onnx.reference import ReferenceEvaluator
 
-    inputs = {str(v.name): constant(v) for v in node.inputs if v is not None}
-    copy = ir.Node(
-        node.domain, node.op_type,
-        [ir.Value(name=v.name, type=v.type, shape=v.shape) if v is not None else None for v in node.inputs],
+    inputs = {v.name: ir.Value(name=v.name, type=v.type) for v in node.inputs if v is not None}
+    outputs = [ir.Value(name=v.name, type=v.type) for v in node.outputs]
+    alone = ir.Node(
+        node.domain,
+        node.op_type,
+        [None if v is None else inputs[v.name] for v in node.inputs],
         node.attributes.values(),
-        outputs=[ir.Value(name=v.name, type=v.type) for v in node.outputs],
-    )  # fmt: skip
-    unique = {v.name: v for v in copy.inputs if v is not None}
+        outputs=outputs,
+    )
+    opsets = dict(model.graph.opset_imports)
     graph = ir.Graph(
-        list(unique.values()), list(copy.outputs), nodes=[copy],
-        opset_imports=dict(model.graph.opset_imports), name="fold",
-    )  # fmt: skip
+        list(inputs.values()), outputs, nodes=[alone], opset_imports=opsets, name="one"
+    )
     proto = ir.to_proto(ir.Model(graph, ir_version=model.ir_version))
-    return ReferenceEvaluator(proto).run(None, inputs)
+    feed = {str(v.name): weight_array(v) for v in node.inputs if v is not None}
+    arrays: Any = ReferenceEvaluator(proto).run(None, feed)
+    return list(arrays)

@@ -10,7 +10,7 @@ the padding bias of attention_mask, else whatever was added to the scores, else 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,7 @@ from edgecompile.graph import (
     present,
     substitute,
     sweep,
+    weight_of,
 )
 from edgecompile.passes import rewrite
 from edgecompile.probe import Probe, close, depends_on
@@ -51,11 +52,11 @@ class Found:
 
 @rewrite(needs=[linears_are_matmuls, no_identity])
 def fuse_attention(model: ir.Model, probe: Probe) -> ir.Model:
-    """The operators of an attention -> Attention."""
+    """Write the operators of an attention as one Attention."""
     model = model.clone()
     graph = model.graph
     content = depends_on(graph)
-    projections = {l.y: l for l in linears(graph)}
+    projections = {linear.y: linear for linear in linears(graph)}
     padding: list[ir.Value] = []
     for number, softmax in enumerate([n for n in graph if n.op_type == "Softmax"]):
         search = _Search(graph, probe, content, projections, padding)
@@ -88,9 +89,8 @@ class _Search:
 
     def run(self, softmax: ir.Node) -> Found | None:
         """Return the attention around a Softmax, if it is one."""
-        weights = self.probe.of(softmax.outputs[0])
         mix = self._mix(softmax)
-        if mix is None or weights is None or weights[0].ndim not in (3, 4):
+        if mix is None:
             return None
         mixed, values = mix
         scored = self._sources(present(softmax.inputs[0]))
@@ -99,7 +99,7 @@ class _Search:
             return None
         for y in self._outputs(mixed):
             for q, k, v in self._candidates(scored, valued):
-                found = self._verify(q, k, v, y, weights, softmax)
+                found = self._verify((q, k, v), y, softmax)
                 if found is not None:
                     return found
         return None
@@ -151,7 +151,7 @@ class _Search:
     def _candidates(
         self, scored: list[ir.Value], valued: list[ir.Value]
     ) -> Iterator[tuple[ir.Value, ir.Value, ir.Value]]:
-        if len(scored) == 2 and len(valued) == 1:  # noqa: PLR2004 - q and k
+        if len(scored) == 2 and len(valued) == 1:
             yield (*scored, valued[0])  # type: ignore[misc]
             yield (scored[1], scored[0], valued[0])
         elif len(scored) == 1 and scored == valued:
@@ -180,60 +180,58 @@ class _Search:
     def _arrays(self, value: ir.Value) -> tuple[FloatArray, ...] | None:
         """Return what the probe saw, or compute a freshly split projection."""
         seen = self.probe.of(value)
-        node = value.producer()
-        if seen is not None or node is None:
-            return seen  # type: ignore[return-value]
-        linear = next(l for l in linears(self.graph) if l.y is value)
-        x, w, b = self.probe.of(linear.x), constant(linear.weight), constant(linear.bias)
-        if x is None or w is None:
+        if seen is not None:
+            return seen
+        linear = next(linear for linear in linears(self.graph) if linear.y is value)
+        x, weight, bias = self.probe.of(linear.x), weight_of(linear), constant(linear.bias)
+        if x is None:
             return None
-        return tuple((a @ w + (0 if b is None else b)).astype(np.float32) for a in x)
+        return tuple(a @ weight + (np.float32(0) if bias is None else bias) for a in x)
 
     def _verify(
-        self,
-        q: ir.Value,
-        k: ir.Value,
-        v: ir.Value,
-        y: ir.Value,
-        weights: tuple[FloatArray, ...],
-        softmax: ir.Node,
+        self, qkv: tuple[ir.Value, ir.Value, ir.Value], y: ir.Value, softmax: ir.Node
     ) -> Found | None:
-        arrays = [self._arrays(x) for x in (q, k, v)]
-        wanted = self.probe.of(y)
-        if wanted is None or wanted[0].ndim != 3 or any(a is None or a[0].ndim != 3 for a in arrays):  # noqa: E501, PLR2004
+        """Compare numpy's attention of q, k, v with y, in every run."""
+        wanted, weights = self.probe.of(y), self.probe.of(softmax.outputs[0])
+        arrays = [a for value in qkv if (a := self._arrays(value)) is not None]
+        if wanted is None or weights is None or len(arrays) != 3:
             return None
-        batch = wanted[0].shape[0]
-        heads = weights[0].shape[1] if weights[0].ndim == 4 else weights[0].shape[0] // batch  # noqa: PLR2004
-        width = arrays[0][0].shape[-1]  # type: ignore[index]
-        if heads < 1 or width % heads or arrays[2][0].shape[-1] % heads:  # type: ignore[index]
+        if any(a[0].ndim != 3 for a in (*arrays, wanted)):
             return None
-        runs = list(zip(*arrays, wanted, strict=True))  # type: ignore[arg-type]
+        heads = weights[0].shape[1]
+        if weights[0].ndim == 3:  # [B heads, S, S]
+            heads = weights[0].shape[0] // wanted[0].shape[0]
+        width = arrays[0][0].shape[-1]
+        if heads < 1 or any(a[0].shape[-1] % heads for a in arrays):
+            return None
+        runs = list(zip(zip(*arrays, strict=True), wanted, strict=True))
         for scale in (1 / math.sqrt(width / heads), 1.0):
-            for bias, values in self._biases(softmax, len(runs)):
-                if all(
-                    _fits(values[i], a, heads) and close(attend(*a, values[i], heads, scale), w)
-                    for i, (*a, w) in enumerate(runs)
-                ):
+            for bias, values in self._biases(softmax):
+                same = (
+                    _fits(b, inputs, heads) and close(attend(inputs, b, heads, scale), y_array)
+                    for b, (inputs, y_array) in zip(values, runs, strict=True)
+                )
+                if all(same):
                     value = self._padding() if bias == MASK else bias
-                    return Found(q, k, v, y, heads, scale, value)  # type: ignore[arg-type]
+                    return Found(*qkv, y, heads, scale, value)  # type: ignore[arg-type]
         return None
 
     def _biases(
-        self, softmax: ir.Node, runs: int
+        self, softmax: ir.Node
     ) -> Iterator[tuple[ir.Value | str | None, tuple[FloatArray, ...]]]:
         """Yield what may have been added to the scores, with its arrays."""
         names = {str(v.name) for v in self.graph.inputs}
         if MASK in names:
-            masks = [self.probe.feeds[i][MASK] for i in range(runs)]
+            masks = [feed[MASK] for feed in self.probe.feeds]
             yield MASK, tuple((1.0 - m[:, None, None, :].astype(np.float32)) * -1e4 for m in masks)
         zero = np.zeros((1, 1, 1, 1), np.float32)
-        yield None, (zero,) * runs
+        yield None, (zero,) * len(self.probe.feeds)
         node = present(softmax.inputs[0]).producer()
         if node is not None and node.op_type == "Add":
             for value in node.inputs:
                 seen = self.probe.of(value)
-                if seen is not None and seen[0].ndim == 4:  # noqa: PLR2004
-                    yield value, seen  # type: ignore[misc]
+                if seen is not None and seen[0].ndim == 4:
+                    yield value, seen
 
     def _padding(self) -> ir.Value:
         """Return the padding bias, made once for the graph."""
@@ -245,8 +243,8 @@ class _Search:
         return self.padding[0]
 
 
-def _fits(bias: FloatArray, arrays: list[FloatArray], heads: int) -> bool:
+def _fits(bias: FloatArray, arrays: Sequence[FloatArray], heads: int) -> bool:
     """Say whether a bias broadcasts to the scores [B, heads, S, T]."""
     q, k = arrays[0].shape, arrays[1].shape
     scores = (q[0], heads, q[1], k[1])
-    return all(d in (1, s) for d, s in zip(bias.shape, scores, strict=True))
+    return bias.ndim == 4 and all(d in (1, s) for d, s in zip(bias.shape, scores, strict=True))

@@ -1,7 +1,7 @@
 """Recognise Gelu in whatever form it was written, by what it computed.
 
-    x / sqrt(2) -> Erf -> + 1 -> * x -> * 0.5   (and all its reorderings)    ->   Gelu(x)
-    the tanh approximation likewise                                          ->   Gelu(x), tanh
+x / sqrt(2) -> Erf -> + 1 -> * x -> * 0.5   (and all its reorderings)    ->   Gelu(x)
+the tanh approximation likewise                                          ->   Gelu(x), tanh
 """
 
 import math
@@ -21,7 +21,7 @@ SAMPLED = 512
 
 @rewrite()
 def fuse_gelu(model: ir.Model, probe: Probe) -> ir.Model:
-    """The operators of a Gelu -> Gelu."""
+    """Write the operators of a Gelu as one Gelu."""
     model = model.clone()
     for node in [n for n in model.graph if n.op_type in ("Erf", "Tanh")]:
         if node.graph is not None:
@@ -31,13 +31,13 @@ def fuse_gelu(model: ir.Model, probe: Probe) -> ir.Model:
 
 def _fuse(model: ir.Model, node: ir.Node, probe: Probe) -> None:
     formula, attributes = FORMULAS[node.op_type]
-    outputs = [y for y in _walk(node, down=True) if probe.of(y) is not None]
+    outputs = [(y, s[0]) for y in _walk(node, down=True) if (s := probe.of(y)) is not None]
     for x in _walk(node, down=False):
         if (seen := probe.of(x)) is None or x.is_initializer():
             continue
         wanted = formula(_sample(seen[0]))
-        for y in reversed(outputs):
-            if close(_sample(probe.of(y)[0]), wanted):  # type: ignore[index]
+        for y, array in reversed(outputs):
+            if close(_sample(array), wanted):
                 gelu = ir.node("Gelu", [x], attributes, name=f"{y.name}.gelu")
                 producer = y.producer()
                 if producer is not None:
@@ -67,7 +67,7 @@ def _erf_gelu(x: FloatArray) -> FloatArray:
 
 def _tanh_gelu(x: FloatArray) -> FloatArray:
     inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
-    return (0.5 * x * (1 + np.tanh(inner))).astype(x.dtype)
+    return np.asarray(0.5 * x * (1 + np.tanh(inner)), x.dtype)
 
 
 FORMULAS = {"Erf": (_erf_gelu, {}), "Tanh": (_tanh_gelu, {"approximate": "tanh"})}

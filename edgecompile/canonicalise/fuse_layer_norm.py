@@ -1,7 +1,7 @@
 """Recognise LayerNormalization in whatever form it was written, by what it computed.
 
-    ReduceMean -> Sub -> Pow -> ReduceMean -> + eps -> Sqrt -> Div -> * g -> + b
-                                                        ->   LayerNormalization(x, g, b)
+ReduceMean -> Sub -> Pow -> ReduceMean -> + eps -> Sqrt -> Div -> * g -> + b
+                                                    ->   LayerNormalization(x, g, b)
 """
 
 import numpy as np
@@ -26,7 +26,7 @@ REACH = 8
 
 @rewrite()
 def fuse_layer_norm(model: ir.Model, probe: Probe) -> ir.Model:
-    """The operators of a LayerNormalization -> LayerNormalization."""
+    """Write the operators of a LayerNormalization as one."""
     model = model.clone()
     for node in [n for n in model.graph if n.op_type == "ReduceMean"]:
         if node.graph is not None:
@@ -40,7 +40,7 @@ def _fuse(model: ir.Model, mean: ir.Node, probe: Probe) -> None:
     if seen is None or seen[0].dtype != np.float32:
         return
     nodes = _below(mean)
-    small = [s for n in nodes for v in n.inputs if (s := scalar(v)) is not None and 0 < s < 1e-2]  # noqa: PLR2004
+    small = [s for n in nodes for v in n.inputs if (s := scalar(v)) is not None and 0 < s < 1e-2]
     epsilon = min(small, default=0.0)
     for node in reversed(nodes):
         y = node.outputs[0]
@@ -65,7 +65,7 @@ def _fuse(model: ir.Model, mean: ir.Node, probe: Probe) -> None:
 def _normalised(x: FloatArray, epsilon: float) -> FloatArray:
     centred = x - x.mean(axis=-1, keepdims=True)
     variance = np.square(centred).mean(axis=-1, keepdims=True)
-    return centred / np.sqrt(variance + np.float32(epsilon))
+    return np.asarray(centred / np.sqrt(variance + np.float32(epsilon)))
 
 
 def _below(node: ir.Node) -> list[ir.Node]:

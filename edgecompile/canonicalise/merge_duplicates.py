@@ -1,6 +1,6 @@
 """Compute the same thing once.
 
-    a = f(x); b = f(x)   ->   a, for both
+a = f(x); b = f(x)   ->   a, for both
 """
 
 import onnx_ir as ir

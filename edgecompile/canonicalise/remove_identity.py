@@ -1,6 +1,6 @@
 """Remove what only renames a tensor.
 
-    y = Identity(x), Dropout(x), Cast(x) to the type that x has   ->   x
+y = Identity(x), Dropout(x), Cast(x) to the type that x has   ->   x
 """
 
 import onnx_ir as ir

@@ -16,7 +16,10 @@ GOLDEN, SMOKE, MANIFEST, PROFILE = "golden.npz", "smoke.py", "manifest.json", "p
 
 
 def write_golden(
-    folder: Path, outputs: Sequence[str], feeds: Sequence[Feed], expected: Sequence[Sequence[FloatArray]]
+    folder: Path,
+    outputs: Sequence[str],
+    feeds: Sequence[Feed],
+    expected: Sequence[Sequence[FloatArray]],
 ) -> str:
     """Write inputs and the float model's answers as NNN/in/NAME and NNN/out/NAME."""
     arrays: dict[str, np.ndarray[Any, Any]] = {}

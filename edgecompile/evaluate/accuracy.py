@@ -58,6 +58,6 @@ def agreement(a: FloatArray, b: FloatArray, valid: np.ndarray | None) -> float:
 
 def _rows(x: FloatArray, valid: np.ndarray | None) -> FloatArray:
     """[1, S, C] -> [valid tokens, C]; [1, C] stays."""
-    if valid is not None and x.ndim == 3 and x.shape[:2] == valid.shape:  # noqa: PLR2004 - an axis each
-        return x[valid]
+    if valid is not None and x.ndim == 3 and x.shape[:2] == valid.shape:
+        return np.asarray(x[valid])
     return x.reshape(-1, x.shape[-1])

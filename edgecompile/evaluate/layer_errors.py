@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import onnx_ir as ir
 
-from edgecompile.graph import FloatArray, constant, linears
+from edgecompile.graph import FloatArray, linears, weight_of
 from edgecompile.plan import Activation, Plan, affine
 from edgecompile.rounding import quantize_weight
 from edgecompile.samples import Feed
@@ -20,16 +20,19 @@ def layer_errors(
 
     `model` is the float graph in a form that onnxruntime runs.
     """
-    found = [l for l in linears(model.graph) if str(l.x.name) in plan.activations]
-    found = [l for l in found if l.name not in plan.kept_float]
-    names = sorted({str(l.x.name) for l in found})
+    found = [
+        linear
+        for linear in linears(model.graph)
+        if str(linear.x.name) in plan.activations and linear.name not in plan.kept_float
+    ]
+    names = sorted({str(linear.x.name) for linear in found})
     run = session(model, outputs=names)
-    lost: dict[str, float] = {l.name: 0.0 for l in found}
+    lost: dict[str, float] = {linear.name: 0.0 for linear in found}
     whole = dict(lost)
     for feed in feeds:
         inputs = dict(zip(names, run.run(names, feed), strict=True))
         for linear in found:
-            x, weight = inputs[str(linear.x.name)], constant(linear.weight)
+            x, weight = inputs[str(linear.x.name)], weight_of(linear)
             activation = plan.activations[str(linear.x.name)]
             y = x @ weight
             lost[linear.name] += float(np.square(_int8(x, weight, activation, target) - y).sum())
@@ -43,4 +46,4 @@ def _int8(x: FloatArray, weight: FloatArray, activation: Activation, target: Tar
     s = activation.smoothing
     q = np.clip(np.rint(x / s / scale) + zero, 0, 255) - zero
     wq, ws = quantize_weight(weight * s[:, None], target.weight)
-    return (q * scale) @ (wq * ws)
+    return np.asarray((q * scale) @ (wq * ws))

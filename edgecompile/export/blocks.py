@@ -9,7 +9,7 @@ import onnx_ir as ir
 from edgecompile.attention import padding_bias
 from edgecompile.errors import ModelError, UnsupportedError
 from edgecompile.export.checkpoint import Config, Weights
-from edgecompile.graph import Array
+from edgecompile.graph import Array, add_initializer, add_int64
 from edgecompile.opset import CANONICAL, ir_version_of
 
 ACTIVATIONS = {
@@ -27,7 +27,9 @@ class Builder:
     config: Config
     weights: Weights
     graph: ir.Graph = field(
-        default_factory=lambda: ir.Graph([], [], nodes=[], opset_imports={"": CANONICAL}, name="model")
+        default_factory=lambda: ir.Graph(
+            [], [], nodes=[], opset_imports={"": CANONICAL}, name="model"
+        )
     )
 
     def input(self, name: str, *shape: str | int, dtype: ir.DataType) -> ir.Value:
@@ -46,20 +48,8 @@ class Builder:
         return node.outputs[0]
 
     def initializer(self, name: str, array: Array) -> ir.Value:
-        """Add a constant once; the same name gives the same value."""
-        if name in self.graph.initializers:
-            return self.graph.initializers[name]
-        tensor = ir.Tensor(np.ascontiguousarray(array), name=name)
-        value = ir.Value(
-            name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor
-        )
-        self.graph.register_initializer(value)
-        return value
-
-    def integers(self, *numbers: int) -> ir.Value:
-        """Return an int64 vector, named after its content."""
-        name = "int64_" + "_".join(str(n).replace("-", "minus") for n in numbers)
-        return self.initializer(name, np.array(numbers, np.int64))
+        """Add a constant; the same name gives the same value."""
+        return self.graph.initializers.get(name) or add_initializer(self.graph, name, array)
 
     def linear(self, name: str, x: ir.Value, width_in: int, width_out: int) -> ir.Value:
         """X [..., in] -> X @ W.T + b, from a torch Linear's weight [out, in] and bias [out]."""
@@ -84,7 +74,7 @@ class Builder:
         """Return the first S rows of a position table, S being the length of `ids` [B, S]."""
         table = self.initializer(f"{name}.weight", self.weights.take(f"{name}.weight", rows, width))
         length = self.op(f"{name}.length", "Shape", ids, start=1, end=2)
-        zero = self.integers(0)
+        zero = add_int64(self.graph, 0)
         return self.op(name, "Slice", table, zero, length, zero)
 
     def activation(self, name: str, x: ir.Value) -> ir.Value:
@@ -125,7 +115,14 @@ class Builder:
 
     def model(self, output: ir.Value, name: str, *shape: str | int) -> ir.Model:
         """Close the graph with one float output."""
-        output.name = name
-        output.shape, output.type = ir.Shape(shape), ir.TensorType(ir.DataType.FLOAT)
-        self.graph.outputs.append(output)
-        return ir.Model(self.graph, ir_version=ir_version_of(CANONICAL), producer_name="edgecompile")
+        close_graph(self.graph, output, name, *shape)
+        version = ir_version_of(CANONICAL)
+        return ir.Model(self.graph, ir_version=version, producer_name="edgecompile")
+
+
+def close_graph(graph: ir.Graph, output: ir.Value, name: str, *shape: str | int) -> None:
+    """Make a tensor the graph's one output, float32 of this shape."""
+    output.name, output.shape = name, ir.Shape(shape)
+    output.type = ir.TensorType(ir.DataType.FLOAT)
+    graph.outputs.clear()
+    graph.outputs.append(output)

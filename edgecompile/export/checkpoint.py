@@ -91,7 +91,7 @@ class Weights:
             return None
         return tuple(self._open(self.files[full]).get_slice(full).get_shape())
 
-    def _open(self, path: Path) -> Any:  # noqa: ANN401 - safetensors has no public type
+    def _open(self, path: Path) -> Any:
         if path not in self.handles:
             self.handles[path] = _open_safetensors(path)
         return self.handles[path]
@@ -121,7 +121,7 @@ def read_config(folder: Path) -> Config:
     return Config(path, values)
 
 
-def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON is any value
+def read_json(path: Path) -> Any:
     """Read a small JSON file of the model directory."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -146,7 +146,7 @@ def _tensor_files(folder: Path) -> dict[str, Path]:
     if pickled:
         msg = (
             f"{folder / pickled[0]}: pickled weights can run code and are never loaded; convert"
-            " them once, where you trust them: python -c \"from transformers import AutoModel;"
+            ' them once, where you trust them: python -c "from transformers import AutoModel;'
             f" AutoModel.from_pretrained('{folder}').save_pretrained('{folder}',"
             ' safe_serialization=True)"'
         )
@@ -174,7 +174,7 @@ def _sharded(folder: Path, index: Path) -> dict[str, Path]:
     return files
 
 
-def _open_safetensors(path: Path) -> Any:  # noqa: ANN401 - safetensors has no public type
+def _open_safetensors(path: Path) -> Any:
     from safetensors import SafetensorError, safe_open
 
     try:

@@ -46,11 +46,11 @@ def export(folder: Path, config: Config) -> ir.Model:
     hidden = family.encode(b)
     head = head_of(config)
     if head == "none":
-        width = int(b.graph.initializers["embeddings.word_embeddings.weight"].shape[1])
+        width = config.integer("dim" if config.model_type == "distilbert" else "hidden_size")
+        model = b.model(hidden, "last_hidden_state", "batch", "sequence", width)
         if (chain := pooling.read(folder)) is not None:
-            embedding = pooling.append(b, hidden, chain)
-            return b.model(embedding, "sentence_embedding", "batch", width)
-        return b.model(hidden, "last_hidden_state", "batch", "sequence", width)
+            pooling.append(b.graph, hidden, chain)
+        return model
     labels = _labels(b)
     if head == "sequence":
         return b.model(family.classify_sequence(b, hidden, labels), "logits", "batch", labels)

@@ -45,7 +45,8 @@ def tidy(model: ir.Model, path: Path) -> ir.Model:
     """Inline functions, lift constants, fix names, convert the opset."""
     for node in model.graph:
         if node.op_type in QUANTIZED:
-            msg = f"{path}: node '{node.name}' is a {node.op_type}: quantized already; give the float model"
+            what = f"node '{node.name}' is a {node.op_type}"
+            msg = f"{path}: {what}: quantized already; give the float model"
             raise UnsupportedError(msg)
     InlinePass()(model)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)

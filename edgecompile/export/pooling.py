@@ -7,8 +7,9 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecompile.errors import ModelError, UnsupportedError
-from edgecompile.export.blocks import Builder
+from edgecompile.export.blocks import close_graph
 from edgecompile.export.checkpoint import read_json
+from edgecompile.graph import add_initializer, add_int64, dim
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +52,38 @@ def _mode(folder: Path, name: str) -> str:
     return known[chosen[0]]
 
 
-def append(b: Builder, hidden: ir.Value, pooling: Pooling) -> ir.Value:
-    """[B, S, H] -> [B, H], as sentence-transformers computes it."""
-    pooled = b.first_token(hidden) if pooling.mode == "cls" else _mean(b, hidden)
-    if not pooling.normalise:
-        return pooled
-    length = b.op("normalise.length", "ReduceL2", pooled, b.integers(-1), keepdims=1)
-    floor = b.initializer("normalise.floor", np.array(1e-12, np.float32))
-    return b.op("normalise", "Div", pooled, b.op("normalise.safe", "Max", length, floor))
+def append(graph: ir.Graph, hidden: ir.Value, pooling: Pooling) -> None:
+    """Let a graph return one embedding [B, H] instead of `hidden` [B, S, H].
+
+    As sentence-transformers computes it; the mean leaves padding out by attention_mask.
+    """
+    tape = ir.tape.Tape()
+    if pooling.mode == "cls":
+        zero = add_initializer(graph, "pool.first", np.array(0, np.int64))
+        y = tape.op("Gather", [hidden, zero], {"axis": 1}, name="pool.cls")
+    else:
+        y = _mean(graph, tape, hidden)
+    if pooling.normalise:
+        length = tape.op(
+            "ReduceL2", [y, add_int64(graph, -1)], {"keepdims": 1}, name="normalise.length"
+        )
+        floor = add_initializer(graph, "normalise.floor", np.array(1e-12, np.float32))
+        length = tape.op("Clip", [length, floor], name="normalise.safe")
+        y = tape.op("Div", [y, length], name="normalise")
+    for node in tape.nodes:
+        node.outputs[0].name = node.name
+    graph.extend(tape.nodes)
+    close_graph(graph, y, "sentence_embedding", "batch", dim(graph.outputs[0], -1))
 
 
-def _mean(b: Builder, hidden: ir.Value) -> ir.Value:
-    (mask,) = (v for v in b.graph.inputs if v.name == "attention_mask")
-    valid = b.op("pool.float", "Cast", mask, to=ir.DataType.FLOAT)
-    valid = b.op("pool.mask", "Unsqueeze", valid, b.integers(-1))
-    total = b.op(
-        "pool.total", "ReduceSum", b.op("pool.valid", "Mul", hidden, valid), b.integers(1),
-        keepdims=0,
-    )
-    count = b.op("pool.count", "ReduceSum", valid, b.integers(1), keepdims=0)
-    floor = b.initializer("pool.floor", np.array(1e-9, np.float32))
-    return b.op("pool.mean", "Div", total, b.op("pool.safe", "Max", count, floor))
+def _mean(graph: ir.Graph, tape: ir.tape.Tape, hidden: ir.Value) -> ir.Value:
+    (mask,) = (value for value in graph.inputs if value.name == "attention_mask")
+    valid = tape.op("Cast", [mask], {"to": ir.DataType.FLOAT}, name="pool.float")
+    valid = tape.op("Unsqueeze", [valid, add_int64(graph, -1)], name="pool.mask")
+    tokens = add_int64(graph, 1)
+    total = tape.op("Mul", [hidden, valid], name="pool.valid")
+    total = tape.op("ReduceSum", [total, tokens], {"keepdims": 0}, name="pool.total")
+    count = tape.op("ReduceSum", [valid, tokens], {"keepdims": 0}, name="pool.count")
+    floor = add_initializer(graph, "pool.floor", np.array(1e-9, np.float32))
+    count = tape.op("Clip", [count, floor], name="pool.safe")
+    return tape.op("Div", [total, count], name="pool.mean")

@@ -29,7 +29,7 @@ class Source:
     @property
     def name(self) -> str:
         """Return the model's name, for the bundle."""
-        return self.path.resolve().name if self.path.is_dir() else self.path.stem
+        return self.path.absolute().name if self.path.is_dir() else self.path.stem
 
     def longest(self, limit: int) -> int:
         """Return how many tokens the model takes, at most `limit`; padding ids count off."""
@@ -46,7 +46,13 @@ class Source:
         if self.route == "onnx":
             beside = sorted(self.folder.glob(f"{self.path.name}*"))
             return [*beside, *self.folder.glob("tokenizer.json")]
-        patterns = ("config.json", "*.safetensors", "modules.json", "*/config.json", "tokenizer.json")
+        patterns = (
+            "config.json",
+            "*.safetensors",
+            "modules.json",
+            "*/config.json",
+            "tokenizer.json",
+        )
         return sorted({path for pattern in patterns for path in self.folder.glob(pattern)})
 
 
@@ -102,7 +108,9 @@ def pooled(source: Source, model: ir.Model) -> ir.Model:
 
     if source.route != "optimum" or (chain := pooling.read(source.path)) is None:
         return model
-    return pooling.append_to(model, chain)
+    model = model.clone()
+    pooling.append(model.graph, model.graph.outputs[0], chain)
+    return model
 
 
 def routes() -> Mapping[str, str]:

@@ -72,11 +72,8 @@ def time_in_turn(
 
 
 def resize(feed: Feed, length: int) -> Feed:
-    """Return a feed with its token rows, int64 [1, S], repeated or cut to `length`."""
-    return {
-        name: np.resize(array, (1, length)) if array.shape[:1] == (1,) and array.ndim == 2 else array
-        for name, array in feed.items()
-    }  # fmt: skip
+    """Return a feed with its token rows, [1, S], repeated or cut to `length`."""
+    return {name: np.resize(a, (1, length)) if a.ndim == 2 else a for name, a in feed.items()}
 
 
 def _serve(request: Request) -> list[Latency]:

@@ -11,8 +11,10 @@ TIME_LIMIT_S = 300
 
 
 def measure_memory(artifact: Path, feed_file: Path) -> int:
-    """Return the peak resident bytes of a process that runs `artifact` once on the inputs of
-    an .npz file, the Python interpreter and the runtime included."""
+    """Return the peak resident bytes of a process that runs a model once on an .npz of inputs.
+
+    The Python interpreter and the runtime are included.
+    """
     command = [sys.executable, "-m", __name__, str(artifact), str(feed_file)]
     done = subprocess.run(  # noqa: S603 - our own interpreter and module
         command, capture_output=True, text=True, check=True, timeout=TIME_LIMIT_S
@@ -37,7 +39,9 @@ def _peak_bytes() -> int:
     """Return this process's own peak; getrusage would show the parent's, inherited at fork."""
     try:
         status = Path("/proc/self/status").read_text(encoding="utf-8")
-        return next(int(l.split()[1]) * 1024 for l in status.splitlines() if l.startswith("VmHWM"))
+        return next(
+            int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM")
+        )
     except (OSError, StopIteration):
         import resource
 

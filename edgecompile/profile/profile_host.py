@@ -1,6 +1,8 @@
 """Time the float model, onnxruntime's dynamic int8 and the artifact on this host."""
 
 import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,37 +23,35 @@ MEMORY_HOW = "peak resident set of a fresh Python process that loads the model a
 
 
 def profile_host(
-    target: Target,
-    artifact: Path,
-    float_model: Path,
-    feed: Feed,
-    sequences: tuple[int, ...],
-    repeats: int,
+    target: Target, models: Mapping[str, Path], feed: Feed, sequences: Sequence[int], repeats: int
 ) -> dict[str, Any]:
-    """Return the profile: numbers, each with its unit, its kind and how it was got.
+    """Profile `models`, the "float" one and the "artifact", on a feed.
 
-    A target that this host cannot run gets sizes, and nulls with the reason.
+    Each number has its unit, its kind and how it was got. A target that this host cannot run gets sizes, and nulls with the reason.
     """
     host = read_host()
-    models = {"float": float_model, "artifact": artifact}
     reason = why_not(host, target)
     if reason is not None:
         return _profile(target, None, [*_sizes(models), *_unknown(reason)])
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
         peer, file = Path(folder) / "dynamic.onnx", Path(folder) / "feed.npz"
-        failure = quantize_dynamic(float_model, peer)
-        if failure is None:
-            models["dynamic_int8"] = peer
         np.savez(file, **resize(feed, max(sequences)))  # type: ignore[arg-type]
+        with ThreadPoolExecutor() as pool:  # nothing is timed yet: let two processes run at once
+            quantized = pool.submit(quantize_dynamic, models["float"], peer)
+            numbers = _memory(models, file, max(sequences))
+            failure = quantized.result()
+        if failure is None:
+            models = {**models, "dynamic_int8": peer}
+            numbers += _memory({"dynamic_int8": peer}, file, max(sequences))
         paths = {name: str(path) for name, path in models.items()}
-        numbers = _sizes(models) + _memory(models, file, max(sequences))
+        numbers = _sizes(models) + numbers
         for threads in sorted({1, host.threads}):
             numbers += _latencies(Request(paths, str(file), sequences, threads, repeats))
     profile = _profile(target, host, numbers)
     return profile | ({"dynamic_int8_failed": failure} if failure else {})
 
 
-def _sizes(models: dict[str, Path]) -> list[Number]:
+def _sizes(models: Mapping[str, Path]) -> list[Number]:
     return [
         {
             "name": "size",
@@ -91,7 +91,7 @@ def _latencies(request: Request) -> list[Number]:
     ]
 
 
-def _memory(models: dict[str, Path], feed: Path, sequence: int) -> list[Number]:
+def _memory(models: Mapping[str, Path], feed: Path, sequence: int) -> list[Number]:
     return [
         {
             "name": "peak_memory",

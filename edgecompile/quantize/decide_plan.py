@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
-from edgecompile.graph import FloatArray, Linear, constant, linears
+from edgecompile.graph import FloatArray, Linear, linears, weight_of
 from edgecompile.plan import Activation, Plan
 from edgecompile.quantize.observe_ranges import Observed
 
@@ -34,7 +34,7 @@ def decide_plan(model: ir.Model, observed: Mapping[str, Observed]) -> Plan:
 def _decide(seen: Observed, users: list[Linear]) -> Activation:
     producer = users[0].x.producer()
     alpha = ALPHA.get(producer.op_type, OTHER_ALPHA) if producer is not None else OTHER_ALPHA
-    s = equalising_factors(seen.peak, [constant(user.weight) for user in users], alpha)
+    s = equalising_factors(seen.peak, [weight_of(user) for user in users], alpha)
     low, high = float((seen.low / s).min()), float((seen.high / s).max())
     return Activation(low, high, s, (seen.mean / s).astype(np.float32), alpha)
 
@@ -47,4 +47,4 @@ def equalising_factors(peak: FloatArray, weights: list[FloatArray], alpha: float
     rows = np.max([np.abs(weight).max(axis=1) for weight in weights], axis=0)
     s = np.power(np.maximum(peak, 1e-5), alpha) / np.power(np.maximum(rows, 1e-5), 1 - alpha)
     s = s / np.exp(np.log(s).mean())
-    return np.clip(s, 1e-4, 1e4).astype(np.float32)
+    return np.asarray(np.clip(s, 1e-4, 1e4), np.float32)

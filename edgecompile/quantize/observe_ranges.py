@@ -66,5 +66,5 @@ def observe_ranges(model: ir.Model, feeds: Iterable[Feed]) -> dict[str, Observed
 def _rows(array: FloatArray, valid: np.ndarray | None) -> FloatArray:
     """[B, S, C] -> [valid tokens, C]; any other shape -> [all, C]."""
     if valid is not None and array.shape[:2] == valid.shape and array.ndim == 3 and not valid.all():
-        return array[valid]
+        return np.asarray(array[valid])
     return array.reshape(-1, array.shape[-1])

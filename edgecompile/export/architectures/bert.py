@@ -12,9 +12,7 @@ def encode(b: Builder) -> ir.Value:
     ids, types, mask = _inputs(b)
     c = b.config
     hidden, rows = c.integer("hidden_size"), c.integer("max_position_embeddings")
-    words = b.embedding(
-        "embeddings.word_embeddings", ids, c.integer("vocab_size"), hidden
-    )
+    words = b.embedding("embeddings.word_embeddings", ids, c.integer("vocab_size"), hidden)
     kinds = b.embedding(
         "embeddings.token_type_embeddings", types, c.integer("type_vocab_size"), hidden
     )

@@ -20,7 +20,9 @@ def encode(b: Builder) -> ir.Value:
     words = b.embedding("embeddings.word_embeddings", ids, c.integer("vocab_size"), hidden)
     kinds = b.initializer(
         "embeddings.token_type_embeddings.weight",
-        b.weights.take("embeddings.token_type_embeddings.weight", c.integer("type_vocab_size"), hidden)[0],
+        b.weights.take(
+            "embeddings.token_type_embeddings.weight", c.integer("type_vocab_size"), hidden
+        )[0],
     )
     positions = b.embedding("embeddings.position_embeddings", _positions(b, ids), rows, hidden)
     return bert.layers(b, bert.embed(b, words, kinds, positions), mask)
@@ -28,7 +30,9 @@ def encode(b: Builder) -> ir.Value:
 
 def _positions(b: Builder, ids: ir.Value) -> ir.Value:
     """Count the tokens that are not padding, from pad_token_id + 1; padding keeps its id."""
-    pad = b.initializer("positions.pad", np.array(int(b.config.number("pad_token_id", 1)), np.int64))
+    pad = b.initializer(
+        "positions.pad", np.array(int(b.config.number("pad_token_id", 1)), np.int64)
+    )
     valid = b.op("positions.valid", "Not", b.op("positions.is_pad", "Equal", ids, pad))
     count = b.op("positions.one", "Cast", valid, to=ir.DataType.INT64)
     axis = b.initializer("positions.axis", np.array(1, np.int64))

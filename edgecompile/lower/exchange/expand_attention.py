@@ -1,7 +1,7 @@
 """Write attention in standard operators, as torch's exporter does.
 
-    y = Attention(q, k, v, bias)   ->   p = Softmax(scale * MatMul(q, k) + bias)
-                                        y = Reshape(Transpose(MatMul(p, v)))
+y = Attention(q, k, v, bias)   ->   p = Softmax(scale * MatMul(q, k) + bias)
+                                    y = Reshape(Transpose(MatMul(p, v)))
 """
 
 import numpy as np

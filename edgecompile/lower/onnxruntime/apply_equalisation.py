@@ -10,7 +10,15 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecompile.facts import EQUALISED, equalised, linears_are_matmuls
-from edgecompile.graph import FloatArray, Linear, add_initializer, constant, linears, present, sweep
+from edgecompile.graph import (
+    FloatArray,
+    Linear,
+    add_initializer,
+    linears,
+    present,
+    sweep,
+    weight_array,
+)
 from edgecompile.passes import rewrite
 from edgecompile.plan import Plan
 
@@ -44,8 +52,7 @@ def apply_equalisation(model: ir.Model, plan: Plan) -> ir.Model:
 
 def _rescale(graph: ir.Graph, value: ir.Value, factors: FloatArray) -> None:
     """Replace a weight by a scaled copy: the caller's model keeps its own."""
-    array = constant(value)
-    tensor = ir.Tensor((array * factors).astype(np.float32), name=value.name)
+    tensor = ir.Tensor((weight_array(value) * factors).astype(np.float32), name=value.name)
     graph.initializers[str(value.name)].const_value = tensor
 
 

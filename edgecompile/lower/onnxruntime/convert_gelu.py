@@ -1,7 +1,7 @@
 """Write Gelu as onnxruntime's own operator, whole: it is vectorised, and any opset takes it.
 
-    Gelu(x)   ->   com.microsoft.Gelu(x)       erf, exact
-              ->   com.microsoft.FastGelu(x)   tanh, at most 4.7e-4 away from erf
+Gelu(x)   ->   com.microsoft.Gelu(x)       erf, exact
+          ->   com.microsoft.FastGelu(x)   tanh, at most 4.7e-4 away from erf
 """
 
 import onnx_ir as ir
@@ -14,7 +14,7 @@ from edgecompile.target import Target
 
 @rewrite(gives=[no_standard_gelu])
 def convert_gelu(model: ir.Model, target: Target) -> ir.Model:
-    """Standard Gelu -> the form that the target's file names."""
+    """Write each Gelu in the form that the target's file names."""
     model = model.clone()
     for node in [n for n in model.graph if n.op_type == "Gelu" and not n.domain]:
         wanted = node.attributes.get("approximate")

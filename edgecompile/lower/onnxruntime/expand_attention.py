@@ -21,6 +21,7 @@ from edgecompile.graph import (
     add_initializer,
     add_int64,
     constant,
+    dim,
     linears,
     present,
     substitute,
@@ -53,13 +54,14 @@ def _pack(graph: ir.Graph, node: ir.Node) -> ir.Value | None:
     by_output = {linear.y: linear for linear in linears(graph)}
     found = [by_output.get(present(value)) for value in node.inputs[:3]]
     parts = [p for p in found if p is not None and p.bias is not None and len(p.y.uses()) == 1]
-    if len(parts) != 3 or len({(p.x, p.weight.shape[1]) for p in parts}) != 1:  # noqa: PLR2004
+    if len(parts) != 3 or len({(p.x, dim(p.weight, 1)) for p in parts}) != 1:
         return None
     weight = np.concatenate([constant(p.weight) for p in parts], axis=1)
     bias = np.concatenate([constant(p.bias) for p in parts])
     name, tape = f"{node.name}.qkv", ir.tape.Tape()
     y = tape.op(
-        "MatMul", [parts[0].x, add_initializer(graph, f"{name}.weight", weight)],
+        "MatMul",
+        [parts[0].x, add_initializer(graph, f"{name}.weight", weight)],
         name=f"{name}.matmul",
     )
     y = tape.op("Add", [y, add_initializer(graph, f"{name}.bias", bias)], name=f"{name}.add")
@@ -101,9 +103,7 @@ def _expanded(graph: ir.Graph, masks: dict[ir.Value, ir.Value], mask: ir.Value) 
     return masks.get(mask, mask)
 
 
-def _heads(
-    graph: ir.Graph, tape: ir.tape.Tape, node: ir.Node, packed: ir.Value | None
-) -> None:
+def _heads(graph: ir.Graph, tape: ir.tape.Tape, node: ir.Node, packed: ir.Value | None) -> None:
     name = str(node.name)
     q, k, v = _split_packed(graph, tape, node, packed) if packed else _split(graph, tape, node)
     attributes = {"transB": 1, "alpha": scale_of(node)}

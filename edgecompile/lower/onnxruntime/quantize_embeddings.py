@@ -7,7 +7,7 @@ Slice (a position table) likewise. Tables of a few rows stay float: they hold no
 
 import onnx_ir as ir
 
-from edgecompile.graph import add_initializer, constant, present, substitute, sweep
+from edgecompile.graph import add_initializer, dim, present, substitute, sweep, weight_array
 from edgecompile.passes import rewrite
 from edgecompile.plan import Plan
 from edgecompile.rounding import quantize_rows
@@ -35,13 +35,13 @@ def _is_table(node: ir.Node, table: ir.Value) -> bool:
         and table.dtype == ir.DataType.FLOAT
         and table.shape is not None
         and len(table.shape) == 2
-        and int(table.shape[0]) >= SMALLEST_ROWS
+        and dim(table, 0) >= SMALLEST_ROWS
         and (axis is None or axis.as_int() == 0)
     )
 
 
 def _quantize(graph: ir.Graph, node: ir.Node, table: ir.Value) -> None:
-    rows, scale = quantize_rows(constant(table))  # type: ignore[arg-type]
+    rows, scale = quantize_rows(weight_array(table))
     tape = ir.tape.Tape()
     rest = [present(value) for value in node.inputs[1:]]
     attributes = {name: attr.value for name, attr in node.attributes.items()}

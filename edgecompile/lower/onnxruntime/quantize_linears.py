@@ -13,13 +13,13 @@ import onnx_ir as ir
 from edgecompile.facts import attention_runs, equalised
 from edgecompile.graph import (
     MICROSOFT,
-    FloatArray,
     Linear,
     add_initializer,
-    constant,
     linears,
     substitute,
     sweep,
+    weight_array,
+    weight_of,
 )
 from edgecompile.passes import rewrite
 from edgecompile.plan import Activation, Plan, affine
@@ -54,9 +54,9 @@ def _quantize(
     if str(x.name) not in quantized:
         quantized[str(x.name)] = _quantize_input(graph, tape, x, activation, target)
     q, scale, zero = quantized[str(x.name)]
-    weight: FloatArray = constant(linear.weight)  # type: ignore[assignment]
+    weight = weight_of(linear)
     wq, ws = quantize_weight(weight, target.weight)
-    bias = np.zeros(weight.shape[1], np.float32) if linear.bias is None else constant(linear.bias)
+    bias = np.zeros(weight.shape[1]) if linear.bias is None else weight_array(linear.bias)
     bias = (bias - activation.mean @ (wq * ws - weight)).astype(np.float32)
     tape.op(
         "MatMulIntegerToFloat",

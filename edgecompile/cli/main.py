@@ -1,0 +1,200 @@
+"""The command `edgecompile`: reads arguments, calls the package, prints. No logic."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from edgecompile import __version__
+from edgecompile.errors import EdgeCompileError
+
+BUG = 70
+SHELLS = ("bash", "zsh", "fish")
+
+
+class Commands(click.Group):
+    """Turns errors into one line and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; 1 a user's mistake, 3 a gate, 70 our bug, 130 and 143 interrupted."""
+        signal.signal(signal.SIGTERM, _terminated)
+        try:
+            return super().invoke(ctx)
+        except EdgeCompileError as error:
+            _stop(f"error: {error}", error.exit_code)
+        except KeyboardInterrupt as interrupt:
+            _stop("interrupted; nothing half-written is left", 143 if interrupt.args else 130)
+        except (click.exceptions.Exit, click.ClickException, BrokenPipeError):
+            raise
+        except Exception as error:
+            if os.environ.get("EDGECOMPILE_DEBUG"):
+                raise
+            what = f"{type(error).__name__}: {error}".splitlines()[0]
+            _stop(f"bug in edgecompile: {what}; EDGECOMPILE_DEBUG=1 shows where", BUG)
+
+
+def _terminated(_number: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt("SIGTERM")  # noqa: EM101 - an argument, not a message
+
+
+def _stop(line: str, code: int) -> NoReturn:
+    click.echo(line, err=True)
+    sys.exit(code)
+
+
+def _complete_target(_ctx: click.Context, _param: click.Parameter, text: str) -> list[str]:
+    from edgecompile import target
+
+    return [name for name in target.names() if name.startswith(text)]
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+target_option = click.option(
+    "-t", "--target", "targets", multiple=True, shell_complete=_complete_target,
+    help="What to compile for; may be given several times. `edgecompile targets` lists them.",
+)  # fmt: skip
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="edgecompile")
+def cli() -> None:
+    """Compile a transformer for small machines: int8, fast, and proven to answer the same."""
+
+
+@cli.command()
+@click.argument("model", type=click.Path(path_type=Path), required=False)
+@target_option
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default=Path("dist"), show_default=True,
+    help="Folder that gets one bundle a target.",
+)  # fmt: skip
+@click.option(
+    "--recipe", "recipe_file", type=click.Path(path_type=Path),
+    help="A recipe (edgecompile.toml); the command line wins over it.",
+)  # fmt: skip
+@click.option(
+    "--data", type=click.Path(path_type=Path),
+    help="Calibration data: .txt or .jsonl texts, or an .npz of model inputs.",
+)  # fmt: skip
+@click.option(
+    "--dump", type=click.Path(path_type=Path),
+    help="Folder that gets the graph after every pass, NNN_stage_pass.onnx.",
+)  # fmt: skip
+@as_json
+def build(  # noqa: PLR0917 - one parameter an option
+    model: Path | None,
+    targets: tuple[str, ...],
+    output: Path,
+    recipe_file: Path | None,
+    data: Path | None,
+    dump: Path | None,
+    as_json: bool,  # noqa: FBT001 - click passes flags by name
+) -> None:
+    """Build MODEL, a Hugging Face directory or an .onnx file, for each target."""
+    from dataclasses import replace
+
+    from edgecompile import pipeline
+    from edgecompile import recipe as recipes
+    from edgecompile.cli.progress import progress
+    from edgecompile.report import terminal
+
+    recipe = recipes.read(recipe_file) if recipe_file else recipes.Recipe()
+    if data is not None:
+        calibration = replace(recipe.calibration, data=str(data.absolute()))
+        recipe = replace(recipe, calibration=calibration)
+    names = targets or recipe.targets.names
+    if model is None and recipe.model.source:
+        model = recipe.path(recipe.model.source)
+    if model is None:
+        msg = "give MODEL, or name [model] source in the recipe"
+        raise click.UsageError(msg)
+    if not names:
+        msg = "give at least one target with -t; `edgecompile targets` lists them"
+        raise click.UsageError(msg)
+    bundles = []
+    with progress() as say:
+        trace = pipeline.Trace(say, dump)
+        for bundle in pipeline.build(model, names, output, recipe, trace):
+            say("done", str(bundle.folder))
+            bundles.append(bundle)
+    rows = [terminal.summary(b.manifest, b.profile) | {"bundle": str(b.folder)} for b in bundles]
+    if as_json:
+        _print_json(rows)
+        return
+    _print(terminal.build_table(rows))
+    for row in rows:
+        click.echo(f"bundle: {row['bundle']}   (check it there with: python smoke.py)")
+
+
+@cli.command("targets")
+@click.argument("name", required=False, shell_complete=_complete_target)
+@as_json
+def list_targets(name: str | None, as_json: bool) -> None:  # noqa: FBT001 - click passes flags
+    """List all targets, or show one."""
+    from dataclasses import asdict
+
+    from edgecompile import target
+    from edgecompile.report import terminal
+
+    if name is not None:
+        path = target.path_of(name)
+        text = json.dumps(asdict(target.load(name)), indent=2) if as_json else path.read_text()
+        click.echo(text.rstrip())
+        return
+    rows = [asdict(target.load(n)) for n in target.names()]
+    _print_json(rows) if as_json else _print(terminal.targets_table(rows))
+
+
+@cli.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@target_option
+@as_json
+def plan(model: Path, targets: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001 - click
+    """Show the steps of a build, with what each needs and gives; nothing runs."""
+    from edgecompile.preview import preview
+    from edgecompile.report import terminal
+
+    rows = preview(model, list(targets))
+    _print_json(rows) if as_json else _print(terminal.plan_table(rows))
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@as_json
+def inspect(file: Path, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
+    """Show size, operators and number formats of FILE (.onnx or a bundle's folder)."""
+    from edgecompile.inspect_file import inspect_file
+    from edgecompile.report import terminal
+
+    found = inspect_file(file)
+    if as_json:
+        _print_json(found)
+        return
+    click.echo(f"{found['file']}: {found['size_bytes']:,} bytes, opset {found['opset']}")
+    for table in terminal.inspect_tables(found):
+        _print(table)
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(SHELLS))
+def completion(shell: str) -> None:
+    """Print a completion script: eval "$(edgecompile completion bash)"."""
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    if kind is not None:
+        click.echo(kind(cli, {}, "edgecompile", "_EDGECOMPILE_COMPLETE").source())
+
+
+def _print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2))
+
+
+def _print(table: object) -> None:
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 120).print(table)

@@ -1,0 +1,69 @@
+"""What an .onnx file holds: size, operators, number formats, which Linears are float, and why."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from edgecompile.errors import ModelError
+from edgecompile.graph import dim, linears, op_histogram
+
+INT8_OPERATORS = {
+    "MatMulIntegerToFloat": "int8 weight, int8 activation, float output",
+    "DynamicQuantizeMatMul": "int8 weight, dynamic int8 activation, float output",
+    "MatMulInteger": "int8 weight, int8 activation, int32 output",
+    "QLinearMatMul": "int8 weight, int8 activation, int8 output",
+    "MatMulNBits": "blockwise low-bit weight, float activation",
+}
+NOT_OURS = "no plan of edgecompile is in this file"
+NOT_PLANNED = "not in the plan: its input was not observed, or its weight is not constant"
+
+
+def inspect_file(path: Path) -> dict[str, Any]:
+    """Return what a file or a bundle's artifact holds, as plain data."""
+    file = path / "model.onnx" if path.is_dir() else path
+    if not file.is_file():
+        msg = f"{file}: no such file; give an .onnx file or a bundle's folder"
+        raise ModelError(msg)
+    try:
+        model = ir.load(file)
+    except Exception as error:  # protobuf and onnx_ir each raise their own
+        msg = f"{file}: not a readable ONNX file ({error})"
+        raise ModelError(msg) from error
+    formats: dict[str, int] = {}
+    for value in model.graph.initializers.values():
+        if value.const_value is not None:
+            name = value.const_value.dtype.name.lower()
+            formats[name] = formats.get(name, 0) + value.const_value.nbytes
+    return {
+        "file": str(file),
+        "size_bytes": file.stat().st_size,
+        "opset": model.graph.opset_imports.get("", 0),
+        "ir_version": model.ir_version,
+        "bytes_by_format": dict(sorted(formats.items(), key=lambda item: -item[1])),
+        "operators": op_histogram(model.graph),
+        "linears": _linears(model),
+    }
+
+
+def _linears(model: ir.Model) -> list[dict[str, Any]]:
+    reasons = json.loads(model.metadata_props.get("kept_float", "{}"))
+    ours = "edgecompile" in model.metadata_props
+    rows = [
+        {
+            "name": node.name,
+            "shape": [dim(node.inputs[1], axis) for axis in range(2)],
+            "format": INT8_OPERATORS[node.op_type],
+            "why": "",
+        }
+        for node in model.graph
+        if node.op_type in INT8_OPERATORS
+        and node.inputs[1] is not None
+        and node.inputs[1].const_value
+    ]
+    for linear in linears(model.graph):
+        why = reasons.get(linear.name, NOT_PLANNED if ours else NOT_OURS)
+        shape = [dim(linear.weight, axis) for axis in range(2)]
+        rows.append({"name": linear.name, "shape": shape, "format": "float", "why": why})
+    return rows

@@ -1,0 +1,43 @@
+"""What a build would do, in order, before anything runs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from edgecompile import passes, target
+from edgecompile.facts import sentence
+
+
+def preview(model: Path, names: list[str]) -> list[dict[str, Any]]:
+    """Return the steps of a build: stage, step, what it does, needs, gives."""
+    from edgecompile.export.read_model import find_source, routes
+
+    source = find_source(model)
+    rows = [_row("export", source.route, routes()[source.route])]
+    if source.route != "native":
+        rows += _passes("canonicalise")
+    rows += [
+        _row("quantize", "observe-ranges", "Run calibration samples; keep ranges by channel"),
+        _row("quantize", "decide-plan", "Choose ranges, equalising factors, what stays float"),
+    ]
+    for board in [target.load(name) for name in names]:
+        rows += _passes(f"lower/{board.engine}")
+        rows += [
+            _row("emit", board.engine, f"Write the artifact for {board.name}"),
+            _row("evaluate", "accuracy", "Run it on golden samples; the gate judges"),
+            _row("profile", "host", "Time float, dynamic int8 and artifact in turn"),
+        ]
+    return rows
+
+
+def _passes(stage: str) -> Iterator[dict[str, Any]]:
+    for p in passes.in_order(passes.passes_of(stage)):
+        does = (p.run.__doc__ or "").partition("\n")[0]
+        needs, gives = (sorted(sentence(f) for f in facts) for facts in (p.needs, p.gives))
+        yield _row(stage, p.name, does, needs, gives)
+
+
+def _row(
+    stage: str, step: str, does: str, needs: list[str] | None = None, gives: list[str] | None = None
+) -> dict[str, Any]:
+    return {"stage": stage, "step": step, "does": does, "needs": needs or [], "gives": gives or []}

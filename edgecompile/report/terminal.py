@@ -1,0 +1,133 @@
+"""Tables for the terminal; each is made from plain data, so that --json shows the same."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Row = Mapping[str, Any]
+
+
+def summary(manifest: Row, profile: Row) -> dict[str, Any]:
+    """Return the figures of one bundle that people ask for first."""
+    longest = max((n["sequence"] for n in _of(profile, "latency_p50", "artifact")), default=None)
+    where = {"sequence": longest, "threads": 1}
+    latency = {
+        model: _value(profile, "latency_p50", model, **where)
+        for model in ("float", "dynamic_int8", "artifact")
+    }
+    missing = next(iter(_of(profile, "latency_p50", "artifact")), {"how": "not measured"})
+    return {
+        "target": manifest["target"],
+        "size_bytes": _value(profile, "size", "artifact"),
+        "float_bytes": _value(profile, "size", "float"),
+        "metric": manifest["accuracy"]["metric"],
+        "mean": manifest["accuracy"]["mean"],
+        "min": manifest["accuracy"]["min"],
+        "sequence": longest,
+        "latency_ms": latency,
+        "not_timed": missing["how"] if latency["artifact"] is None else None,
+    }
+
+
+def build_table(rows: Sequence[Row]) -> "Table":
+    """Return one line a bundle: size, accuracy, latency against float and dynamic int8."""
+    from rich.table import Table
+
+    table = Table(
+        title="built", caption=_caption(rows), caption_justify="left", title_justify="left"
+    )
+    for name in ("target", "size", "of float", "accuracy", "float", "dynamic int8", "artifact"):
+        table.add_column(name, justify="left" if name == "target" else "right")
+    for row in rows:
+        times = row["latency_ms"]
+        table.add_row(
+            row["target"],
+            f"{row['size_bytes'] / 1e6:.1f} MB",
+            f"{row['size_bytes'] / row['float_bytes']:.0%}",
+            f"{row['mean']:.4f} (min {row['min']:.4f})",
+            *(_ms(times[model]) for model in ("float", "dynamic_int8", "artifact")),
+        )
+    return table
+
+
+def _caption(rows: Sequence[Row]) -> str:
+    lines = []
+    for row in rows:
+        if row["not_timed"]:
+            lines.append(f"{row['target']} was not timed: {row['not_timed']}")
+        else:
+            metric = {"cosine": "mean cosine", "agreement": "agreement of argmax"}[row["metric"]]
+            lines.append(
+                f"{row['target']}: median time of one inference, {row['sequence']} tokens, batch 1,"
+                f" 1 thread, measured here; accuracy: {metric} to float"
+            )
+    return "\n".join(lines)
+
+
+def targets_table(rows: Iterable[Row]) -> "Table":
+    """Return one line a target."""
+    from rich.table import Table
+
+    table = Table()
+    for name in ("target", "engine", "ISA", "what it is"):
+        table.add_column(name)
+    for row in rows:
+        table.add_row(row["name"], row["engine"], row["isa"], row["description"])
+    return table
+
+
+def plan_table(rows: Iterable[Row]) -> "Table":
+    """Return one line a step: what it needs and gives."""
+    from rich.table import Table
+
+    table = Table(show_lines=True)
+    for name in ("#", "stage", "step", "does", "needs", "gives"):
+        table.add_column(name)
+    for number, row in enumerate(rows, 1):
+        needs, gives = ("\n".join(row[key]) for key in ("needs", "gives"))
+        table.add_row(str(number), row["stage"], row["step"], row["does"], needs, gives)
+    return table
+
+
+def inspect_tables(found: Row) -> "list[Table]":
+    """Return the tables of `inspect`: bytes by format, operators, Linears."""
+    from rich.table import Table
+
+    formats = Table(title="weights", title_justify="left")
+    formats.add_column("format")
+    formats.add_column("bytes", justify="right")
+    for name, size in found["bytes_by_format"].items():
+        formats.add_row(name, f"{size:,}")
+    operators = Table(title="operators", title_justify="left")
+    operators.add_column("operator")
+    operators.add_column("count", justify="right")
+    for name, count in found["operators"].items():
+        operators.add_row(name, str(count))
+    layers = Table(title="Linears", title_justify="left")
+    for name in ("layer", "in x out", "format", "why"):
+        layers.add_column(name)
+    for row in found["linears"]:
+        layers.add_row(row["name"], " x ".join(map(str, row["shape"])), row["format"], row["why"])
+    return [formats, operators, layers]
+
+
+def _of(profile: Row, name: str, model: str) -> list[Row]:
+    numbers = profile["numbers"]
+    found = [n for n in numbers if n["name"] == name and n["model"] == model]
+    return [{"sequence": None, **n} for n in found if n["value"] is not None] or [
+        {"sequence": 0, **n} for n in found
+    ]
+
+
+def _value(profile: Row, name: str, model: str, **where: object) -> float | None:
+    for number in profile["numbers"]:
+        same = number["name"] == name and number["model"] == model
+        if same and all(number.get(key) == value for key, value in where.items()):
+            return float(number["value"]) if number["value"] is not None else None
+    return None
+
+
+def _ms(value: float | None) -> str:
+    return "not run here" if value is None else f"{value:.1f} ms"

@@ -1,0 +1,12 @@
+#!/bin/sh
+# Write the lock files anew: sh locks/update.sh (needs uv).
+set -eu
+cd "$(dirname "$0")"
+compile() {
+    uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+        --no-header --custom-compile-command "sh locks/update.sh" "$@"
+}
+compile core.in -o core.txt
+compile test.in -c core.txt -o test.txt
+compile export.in --overrides no-torch.txt -o export.txt
+compile model.in --no-deps -o model.txt
