@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 MODEL  := models/all-MiniLM-L6-v2
 PIP    := --quiet --disable-pip-version-check --no-deps --require-hashes
 
-.PHONY: demo test test-all test-exporters check bench clean
+.PHONY: demo test test-slow test-exporters check bench clean
 
 demo: $(VENV)/.core $(MODEL)
 	@echo "building $(MODEL) for x86-64 and raspberry-pi-5"
@@ -17,8 +17,8 @@ demo: $(VENV)/.core $(MODEL)
 test: $(VENV)/.test $(MODEL)
 	@$(BIN)/python -m pytest -q
 
-test-all: $(VENV)/.test $(MODEL)
-	@$(BIN)/python -m pytest -q -m "not exporters"
+test-slow: $(VENV)/.test $(MODEL)
+	@$(BIN)/python -m pytest -q -m slow
 
 # The exporters' tests have an environment of their own: torch weighs more than all the rest.
 test-exporters: .venv-export/.ready $(MODEL)

@@ -51,7 +51,11 @@ def choose_data(recipe: Recipe, model: ir.Model, folder: Path, longest: int) -> 
     if len(first) < wanted:
         msg = f"{calibration}: holds {len(first)} samples, [calibration] samples asks for {wanted}"
         raise DataError(msg)
-    hashes = {path.name: files.sha256(path) for path in (calibration, apart) if path is not None}
+    used = {"calibration": calibration} | ({"evaluate": apart} if apart is not None else {})
+    hashes = {f"{use}/{path.name}": files.sha256(path) for use, path in used.items()}
+    if len(set(hashes.values())) < len(hashes):
+        msg = f"{apart}: calibrates and judges at once; [evaluate] data must be other data"
+        raise DataError(msg)
     return Dataset(first, rest, hashes)
 
 

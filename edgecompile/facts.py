@@ -14,6 +14,10 @@ EQUALISED = "edgecompile.equalised"
 """Metadata key that marks a graph whose equalising factors are in place."""
 
 
+RANDOM = frozenset({"Bernoulli", "Multinomial", "RandomNormalLike", "RandomUniformLike"})
+"""Operators that give other numbers each time: never constants."""
+
+
 def sentence(fact: Fact) -> str:
     """Return what a fact says."""
     return (fact.__doc__ or fact.__name__).partition("\n")[0]
@@ -23,7 +27,7 @@ def no_constant_nodes(model: ir.Model) -> str | None:
     """No node computes from initializers alone."""
     for node in model.graph:
         fixed = node.inputs and all(v is None or v.is_initializer() for v in node.inputs)
-        if fixed and not node.domain:
+        if fixed and not node.domain and node.op_type not in RANDOM:
             return f"node '{node.name}' ({node.op_type}) is a constant"
     return None
 
@@ -31,9 +35,18 @@ def no_constant_nodes(model: ir.Model) -> str | None:
 def no_identity(model: ir.Model) -> str | None:
     """No Identity or Dropout is left."""
     for node in model.graph:
-        if node.op_type in ("Identity", "Dropout"):
+        if node.op_type in ("Identity", "Dropout") and not must_stay(node):
             return f"node '{node.name}' is a {node.op_type}"
     return None
+
+
+def must_stay(node: ir.Node) -> bool:
+    """Say whether an Identity hands an input or output on as an output, or a mask is read."""
+    x, y = node.inputs[0], node.outputs[0]
+    if any(mask.uses() or mask.is_graph_output() for mask in node.outputs[1:]):
+        return True
+    ends = x is None or x.is_graph_input() or x.is_graph_output() or x.is_initializer()
+    return y.is_graph_output() and ends
 
 
 def linears_are_matmuls(model: ir.Model) -> str | None:

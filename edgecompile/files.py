@@ -23,8 +23,24 @@ def sha256(path: Path) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON with sorted keys left as given, two spaces, and a final newline."""
+    """Write JSON, indented, keys in the order given."""
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def output_folder(path: Path) -> Iterator[None]:
+    """Make the folder that bundles go to, before any work; drop it again if it stays empty."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        msg = f"{path}: cannot write there: {error.strerror}; choose another with -o"
+        raise OutputError(msg) from error
+    try:
+        yield
+    finally:
+        if not any(path.iterdir()):
+            path.rmdir()
 
 
 @contextmanager
@@ -54,11 +70,14 @@ def _swap(scratch: Path, final: Path) -> None:
     if not final.exists():
         scratch.rename(final)
         return
+    if not final.is_dir():
+        msg = f"{final}: is a file, not a folder; move it away, or choose another place with -o"
+        raise OutputError(msg)
     old = Path(tempfile.mkdtemp(prefix=f".{final.name}-old-", dir=final.parent))
     final.rename(old / "bundle")
     try:
         scratch.rename(final)
-    except OSError:
+    except BaseException:  # an interrupt too must not lose the old bundle
         (old / "bundle").rename(final)
         raise
     finally:

@@ -136,7 +136,7 @@ def add_initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:
     while free in graph.initializers:
         count += 1
         free = f"{name}_{count}"
-    array = np.ascontiguousarray(array)
+    array = np.asarray(array, order="C")
     tensor = ir.Tensor(array, name=free)
     value = ir.Value(
         name=free, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor

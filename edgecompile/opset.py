@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from onnx.defs import OpSchema
 
+UNKNOWN = 1_000_000
 CANONICAL = 23
 """The canonical graph's opset: the first with a standard Attention."""
 
@@ -28,6 +29,11 @@ def declare_opset(model: ir.Model, opset: int, who: str) -> ir.Model:
     model = model.clone()
     for node in model.graph:
         first = 0 if node.domain else first_opset(node)
+        if first == UNKNOWN:
+            msg = (
+                f"node '{node.name}' ({node.op_type}) is no standard operator of opset {CANONICAL}"
+            )
+            raise UnsupportedError(msg)
         if first > opset:
             msg = (
                 f"{who} takes opset {opset}, but node '{node.name}' ({node.op_type}) needs {first}"
@@ -41,7 +47,7 @@ def declare_opset(model: ir.Model, opset: int, who: str) -> ir.Model:
 def first_opset(node: ir.Node) -> int:
     """Return the first opset whose operator takes a node's attributes and inputs as they are."""
     versions = [int(s.since_version) for s in _history().get(node.op_type, ()) if _takes(s, node)]
-    return min(versions, default=10**6)
+    return min(versions, default=UNKNOWN)
 
 
 @cache

@@ -88,14 +88,14 @@ def run(
     """Run passes in order, checking every need and every promise; yield each result."""
     order = in_order(passes)
     for p in order:
-        for fact in p.needs:
+        for fact in sorted(p.needs, key=sentence):
             if found := fact(model):
                 givers = (q.name for q in order if fact in q.gives)
                 raise NeedError(p.name, sentence(fact), found, givers)
         start = time.perf_counter()
         model = p.run(model, **{name: (context or {})[name] for name in p.asks})
         seconds = time.perf_counter() - start
-        for fact in p.gives:
+        for fact in sorted(p.gives, key=sentence):
             if found := fact(model):
                 raise PromiseError(p.name, sentence(fact), found)
         size = weight_bytes(model.graph.initializers.values())

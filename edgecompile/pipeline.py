@@ -1,6 +1,7 @@
 """The stages, in order: export, canonicalise, quantize, lower, emit, evaluate, profile."""
 
 import importlib
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -79,6 +80,7 @@ class Prepared:
     plan: Plan
     data: "Dataset"
     expected: "list[list[FloatArray]]"
+    longest: int
     inputs: Mapping[str, str]
 
     @property
@@ -95,24 +97,27 @@ def build(
 
     boards = [target.load(name) for name in dict.fromkeys(targets)]
     source = find_source(model)
-    prepared = prepare(source, recipe, trace)
-    shared = len(trace.steps)
-    for board in boards:
-        folder = output / f"{source.name}-{board.name}"
-        with files.staged_folder(folder) as scratch:
-            bundle = compile_for(board, prepared, scratch, trace)
-        del trace.steps[shared:]
-        yield replace(bundle, folder=folder)
+    with files.output_folder(output):
+        prepared = prepare(source, recipe, trace)
+        shared = len(trace.steps)
+        for board in boards:
+            folder = output / f"{source.name}-{board.name}"
+            with files.staged_folder(folder) as scratch:
+                bundle = compile_for(board, prepared, scratch, trace)
+            del trace.steps[shared:]
+            yield replace(bundle, folder=folder)
 
 
 def prepare(source: "Source", recipe: Recipe, trace: Trace) -> Prepared:
     """Do once what all targets share: export, calibrate, decide, run the float model."""
     from edgecompile.dataset import choose_data
+    from edgecompile.samples import longest_sequence
     from edgecompile.session import session
 
     trace.say("export", f"{source.path}, {source.route} exporter")
     model = _export(source, trace)
-    data = choose_data(recipe, model, source.folder, source.longest(recipe.shapes.sequence[1]))
+    longest = longest_sequence(model, recipe.shapes.sequence[1])
+    data = choose_data(recipe, model, source.folder, longest)
     reference = lower(model, FLOAT, REFERENCE)
     plan = FLOAT
     if recipe.quantize.scheme == "int8":
@@ -122,7 +127,7 @@ def prepare(source: "Source", recipe: Recipe, trace: Trace) -> Prepared:
     run = session(reference)
     expected = [run.run(None, dict(feed)) for feed in data.golden]
     inputs = {str(path.relative_to(source.folder)): files.sha256(path) for path in source.files}
-    return Prepared(source, recipe, model, plan, data, expected, inputs | data.hashes)
+    return Prepared(source, recipe, model, plan, data, expected, longest, inputs | data.hashes)
 
 
 def _export(source: "Source", trace: Trace) -> "ir.Model":
@@ -219,7 +224,7 @@ def _gate(board: Target, prepared: Prepared, found: "Accuracy") -> float:
     if found.mean >= floor:
         return floor
     msg = (
-        f"{board.name}: {found.metric} to float is {found.mean:.4f} on {found.samples} golden"
+        f"{board.name}: {found.metric} to float is {_down(found.mean)} on {found.samples} golden"
         f" samples, the gate wants {floor:.4f}; no bundle was written"
     )
     if prepared.plan.activations:
@@ -227,23 +232,31 @@ def _gate(board: Target, prepared: Prepared, found: "Accuracy") -> float:
 
         reference = lower(prepared.model, FLOAT, REFERENCE)
         errors = layer_errors(reference, prepared.plan, board, prepared.data.golden[:4])
-        name, error = next(iter(errors.items()))
-        msg += f"; worst layer: '{name}', which in int8 loses {error:.1%} of its output"
+        for name, error in list(errors.items())[:1]:
+            msg += f"; worst layer: '{name}', which in int8 loses {error:.1%} of its output"
     raise GateError(msg)
+
+
+def _down(score: float) -> str:
+    """Write a score so that it never looks like the floor that it missed."""
+    return f"{math.floor(score * 1e4) / 1e4:.4f}"
 
 
 def _profile(board: Target, prepared: Prepared, artifact: Path, trace: Trace) -> dict[str, Any]:
     """Time the artifact against the float model in the form in which other tools export it."""
     from edgecompile.emit import onnxruntime
+    from edgecompile.profile.host import read_host, why_not
     from edgecompile.profile.profile_host import profile_host
 
-    trace.say("profile", f"{board.name}: float, dynamic int8 and artifact in turn")
+    reason = why_not(read_host(), board)
+    doing = f"not timed: {reason}" if reason else "timing float, dynamic int8 and artifact in turn"
+    trace.say("profile", f"{board.name}: {doing}")
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
         plain = _run("lower/exchange", prepared.model, {}, None)
-        (name, *_) = onnxruntime.write(plain, Path(scratch), {})
+        (name, *_) = onnxruntime.write(plain, Path(scratch), {}, one_file_bytes=0)
         longest = max(prepared.data.golden, key=lambda feed: sum(a.size for a in feed.values()))
-        wishes, limit = prepared.recipe.profile, prepared.source.longest(10**9)
-        lengths = tuple(n for n in wishes.sequence if n <= limit) or (limit,)
+        wishes = prepared.recipe.profile
+        lengths = [n for n in wishes.sequence if n <= prepared.longest] or [prepared.longest]
         models = {"float": Path(scratch) / name, "artifact": artifact}
         return profile_host(board, models, longest, lengths, wishes.repeats)
 

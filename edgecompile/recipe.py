@@ -1,11 +1,11 @@
 """A recipe (`edgecompile.toml`): what the user wants. Every key has a default."""
 
-import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from edgecompile.errors import RecipeError, UnknownNameError
+from edgecompile.tables import fill, read_toml
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,51 +89,17 @@ class Recipe:
 
 def read(path: Path) -> Recipe:
     """Read a recipe; a wrong table, key or value is named with what is known."""
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        msg = f"{path}: cannot read the recipe: {error.strerror}"
-        raise RecipeError(msg) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        msg = f"{path}: not valid TOML: {error}"
-        raise RecipeError(msg) from error
+    tables = read_toml(path)
     kinds = {f.name: f.default_factory for f in fields(Recipe) if f.name != "folder"}
     values: dict[str, Any] = {}
     for name, table in tables.items():
         if name not in kinds:
             what = "table"
             raise UnknownNameError(what, f"[{name}]", [f"[{k}]" for k in kinds], str(path))
-        if not isinstance(table, dict):
-            msg = f"{path}: '{name}' is a table; write [{name}] and its keys below"
-            raise RecipeError(msg)
-        values[name] = _table(path, name, kinds[name], table)  # type: ignore[arg-type]
+        values[name] = fill(kinds[name], table, path, name)  # type: ignore[arg-type]
     recipe = Recipe(**values, folder=path.parent)
     _check(path, recipe)
     return recipe
-
-
-def _table(path: Path, name: str, kind: type[Any], table: dict[str, Any]) -> Any:
-    hints = get_type_hints(kind)
-    for key, value in table.items():
-        if key not in hints:
-            what = "key"
-            raise UnknownNameError(what, key, hints, f"{path}, [{name}]")
-        table[key] = _value(f"{path}, [{name}] {key}", hints[key], value)
-    return kind(**table)
-
-
-def _value(where: str, kind: type[Any], value: Any) -> Any:
-    if get_origin(kind) is tuple:
-        item = get_args(kind)[0]
-        if not isinstance(value, list):
-            msg = f"{where}: must be a list, found {value!r}"
-            raise RecipeError(msg)
-        return tuple(_value(where, item, v) for v in value)
-    accepted: Any = Union[int, float] if kind is float else kind  # noqa: UP007 - isinstance
-    if not isinstance(value, accepted) or isinstance(value, bool):
-        msg = f"{where}: must be a {kind.__name__}, found {value!r}"
-        raise RecipeError(msg)
-    return value
 
 
 def _check(path: Path, recipe: Recipe) -> None:

@@ -17,11 +17,14 @@ def quantize_weight(weight: FloatArray, kind: str = "int8") -> tuple[Int8Array, 
     of the positive and the sum of the negative weights within 128: AVX2's vpmaddubsw adds the
     products of such a pair with activations of up to 255 in 16 bits, and would saturate.
     """
+    if kind not in ("int8", "int8-pairs"):
+        msg = f"no weight format '{kind}'"
+        raise ValueError(msg)
     peak = np.abs(weight).max(axis=0)
     scale = peak / 127
     if kind == "int8-pairs":
         scale = np.maximum(scale, _largest_pair(weight) / PAIR_LIMIT)
-    scale = np.where(scale > 0, scale, 1).astype(np.float32)
+    scale = np.where(scale > np.finfo(np.float32).tiny, scale, 1).astype(np.float32)
     q = np.clip(np.rint(weight / scale), -127, 127).astype(np.int8)
     return (_within_pairs(q), scale) if kind == "int8-pairs" else (q, scale)
 

@@ -1,16 +1,17 @@
 """Data -> model inputs: text through the model's own tokenizer, or an .npz of inputs."""
 
 import json
-import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
 from edgecompile.errors import DataError, ModelError
-from edgecompile.graph import dim
+from edgecompile.graph import dim, scalar
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -40,13 +41,24 @@ class Encoder:
     def __call__(self, texts: Sequence[str]) -> Iterator[Feed]:
         """Yield one feed a text, cut to the longest sequence."""
         for text in texts:
-            encoding = self.tokenizer.encode(text)
+            encoding = self._encode(text)
             columns = (encoding.ids, [1] * len(encoding.ids), encoding.type_ids)
             rows = {
                 name: np.array([column[: self.longest]], np.int64)
                 for name, column in zip(INPUTS, columns, strict=True)
             }
             yield {name: rows[name] for name in self.inputs}
+
+    def _encode(self, text: str) -> "tokenizers.Encoding":
+        try:
+            encoding = self.tokenizer.encode(text)
+        except Exception as error:
+            msg = f"the tokenizer cannot read the text {text[:40]!r}: {error}"
+            raise DataError(msg) from error
+        if not encoding.ids:
+            msg = f"the tokenizer makes no token of the text {text[:40]!r}"
+            raise DataError(msg)
+        return encoding
 
 
 def open_encoder(folder: Path, model: "ir.Model", longest: int) -> Encoder:
@@ -96,10 +108,35 @@ def table_rows(model: "ir.Model") -> int | None:
     return None
 
 
+def longest_sequence(model: "ir.Model", limit: int) -> int:
+    """Return how many tokens a canonical graph takes, at most `limit`: its position tables end.
+
+    A table is read by Slice (positions 0, 1, ...), or by Gather with counted positions plus an
+    offset (RoBERTa's start behind the padding id).
+    """
+    for node in model.graph:
+        table = node.inputs[0] if node.inputs else None
+        if table is None or not table.is_initializer() or table.shape is None:
+            continue
+        if node.op_type == "Slice" and len(table.shape) == 2:
+            limit = min(limit, dim(table, 0))
+        elif node.op_type == "Gather" and (offset := _position_offset(node)) is not None:
+            limit = min(limit, dim(table, 0) - offset - 1)
+    return limit
+
+
+def _position_offset(gather: "ir.Node") -> int | None:
+    index = gather.inputs[1].producer() if gather.inputs[1] is not None else None
+    if index is None or index.op_type != "Add":
+        return None
+    numbers = [scalar(value) for value in index.inputs]
+    return next((int(number) for number in numbers if number is not None), None)
+
+
 def read_texts(path: Path) -> list[str]:
     """Read texts: .jsonl with a "text" key, or .txt with one a line."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         msg = f"{path}: cannot read texts from it: {error}"
         raise DataError(msg) from error
@@ -127,12 +164,7 @@ def _text(path: Path, number: int, line: str) -> str:
 def read_inputs(path: Path, model: "ir.Model") -> list[Feed]:
     """Read an .npz of model inputs, arrays [samples, ...] by input name: one feed a sample."""
     names = [str(value.name) for value in model.graph.inputs]
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        msg = f"{path}: not a readable .npz of plain arrays: {error}"
-        raise DataError(msg) from error
+    arrays = _load_npz(path)
     if sorted(arrays) != sorted(names):
         msg = f"{path}: holds {sorted(arrays)} but the model's inputs are {sorted(names)}"
         raise DataError(msg)
@@ -142,7 +174,47 @@ def read_inputs(path: Path, model: "ir.Model") -> list[Feed]:
     if len(counts) != 1 or 0 in counts:
         msg = f"{path}: arrays hold {sorted(counts)} samples; each must hold the same number"
         raise DataError(msg)
+    _check_tokens(path, model, arrays)
     return [{name: arrays[name][i : i + 1] for name in names} for i in range(counts.pop())]
+
+
+def _load_npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    try:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            return {name: np.asarray(archive[name]) for name in archive.files}
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        AttributeError,
+        MemoryError,
+        zlib.error,
+        BadZipFile,
+    ) as e:
+        msg = f"{path}: not a readable .npz of plain arrays: {e or type(e).__name__}"
+        raise DataError(msg) from e
+
+
+def _check_tokens(path: Path, model: "ir.Model", arrays: Feed) -> None:
+    """Check what a text model would stumble over: ids, lengths, empty masks."""
+    ids, mask = arrays.get("input_ids"), arrays.get("attention_mask")
+    if ids is None or ids.ndim != 2:
+        return
+    rows, longest = table_rows(model), longest_sequence(model, 10**9)
+    if rows is not None and (ids.min() < 0 or ids.max() >= rows):
+        msg = f"{path}: input_ids run from {ids.min()} to {ids.max()}, the table has {rows} rows"
+        raise DataError(msg)
+    if not 1 <= ids.shape[1] <= longest:
+        msg = f"{path}: input_ids are {ids.shape[1]} tokens long, the model takes 1 to {longest}"
+        raise DataError(msg)
+    shapes = {name: list(arrays[name].shape) for name in INPUTS if name in arrays}
+    if any(shape != list(ids.shape) for shape in shapes.values()):
+        msg = f"{path}: token inputs differ in shape: {shapes}"
+        raise DataError(msg)
+    if mask is not None and not mask.any(axis=1).all():
+        msg = f"{path}: attention_mask of sample {int(mask.any(axis=1).argmin())} is all 0"
+        raise DataError(msg)
 
 
 def _check(path: Path, value: "ir.Value", array: np.ndarray[Any, Any]) -> None:

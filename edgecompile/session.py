@@ -30,11 +30,13 @@ def session(
         if name not in known:
             proto.graph.output.add(name=name)
     options = session_options(threads=threads, optimise=optimise)
-    names = list(weights)
-    options.add_external_initializers(
-        names, [ort.OrtValue.ortvalue_from_numpy(weights[name]) for name in names]
-    )
-    return ort.InferenceSession(proto.SerializeToString(), options, ["CPUExecutionProvider"])
+    shared = [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+    options.add_external_initializers(list(weights), shared)  # what the optimiser may look at
+    for name, value in zip(weights, shared, strict=True):
+        options.add_initializer(name, value)  # what the kernels read: without it, each is copied
+    opened = ort.InferenceSession(proto.SerializeToString(), options, ["CPUExecutionProvider"])
+    opened.shared = shared  # onnxruntime holds no reference to the arrays
+    return opened
 
 
 def session_options(*, threads: int, optimise: bool = True) -> "onnxruntime.SessionOptions":

@@ -1,11 +1,12 @@
 """A target is one TOML file in `targets/`: what the compiler must know of one kind of machine."""
 
-import tomllib
-from dataclasses import dataclass, fields
+import pkgutil
+import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgecompile.errors import RecipeError, UnknownNameError
+from edgecompile.tables import fill, read_toml
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ REFERENCE = Target(
     activation="uint8",
     weight="int8",
     opset=23,
-    runtime=">=1.23",
+    runtime=">=1.24",
     forms=Forms(attention="operator", gelu="erf"),
 )
 """What calibration observes and what artifacts are compared with."""
@@ -55,6 +56,9 @@ CHOICES = {
     "attention": ("operator", "packed"),
     "gelu": ("erf", "tanh"),
 }
+NOT_ENGINES = ("bundle", "smoke")
+OLDEST_OPSET, NEWEST_OPSET = 17, 23
+"""LayerNormalization came with 17; the canonical graph is written in 23."""
 
 
 def targets_dir() -> Path:
@@ -79,28 +83,24 @@ def path_of(name: str) -> Path:
 def load(name: str) -> Target:
     """Read one target by name."""
     path = path_of(name)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        msg = f"{path}: not valid TOML: {error}"
-        raise RecipeError(msg) from error
-    forms = Forms(**_checked(path, Forms, table.pop("forms", {})))
-    values = _checked(path, Target, table | {"name": name, "forms": forms})
-    values["cpu_features"] = tuple(values.get("cpu_features", ()))
-    return Target(**values)
+    table = read_toml(path)
+    forms = fill(Forms, table.pop("forms", {}), path, "forms")
+    target = fill(Target, table, path, given={"name": name, "forms": forms})
+    _check(path, target)
+    return target
 
 
-def _checked(path: Path, kind: type[Any], table: dict[str, Any]) -> dict[str, Any]:
-    known = {f.name: f for f in fields(kind)}
-    for key, value in table.items():
-        if key not in known:
-            what = "key"
-            raise UnknownNameError(what, key, known, str(path))
-        if key in CHOICES and value not in CHOICES[key]:
-            raise UnknownNameError(key, str(value), CHOICES[key], str(path))
-    required = [n for n, f in known.items() if f.default.__class__.__name__ == "_MISSING_TYPE"]
-    for key in required:
-        if key not in table:
-            msg = f"{path}: key '{key}' is missing"
-            raise RecipeError(msg)
-    return dict(table)
+def _check(path: Path, target: Target) -> None:
+    from edgecompile import emit
+
+    engines = [m.name for m in pkgutil.iter_modules(emit.__path__) if m.name not in NOT_ENGINES]
+    for key, known in {"engine": engines, **CHOICES}.items():
+        value = getattr(target.forms if hasattr(target.forms, key) else target, key)
+        if value not in known:
+            raise UnknownNameError(key, value, known, str(path))
+    if not OLDEST_OPSET <= target.opset <= NEWEST_OPSET:
+        msg = f"{path}, opset: must lie between {OLDEST_OPSET} and {NEWEST_OPSET}"
+        raise RecipeError(msg)
+    if not re.fullmatch(r">=\d+\.\d+", target.runtime):
+        msg = f"{path}, runtime: must look like '>=1.24', found '{target.runtime}'"
+        raise RecipeError(msg)

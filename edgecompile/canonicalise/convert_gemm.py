@@ -36,6 +36,7 @@ def _convert(graph: ir.Graph, node: ir.Node) -> None:
     if bias is not None:
         if number["beta"] != 1:
             bias = _scaled(graph, tape, bias, number["beta"])
+        y.name = f"{node.outputs[0].name}.matmul"
         tape.op("Add", [y, bias], name=name)
     substitute(graph, [node], tape.nodes)
 
@@ -47,14 +48,18 @@ def _matrix(
     graph: ir.Graph, tape: ir.tape.Tape, w: ir.Value, transposed: int, alpha: float
 ) -> ir.Value:
     array = constant(w)
-    if array is not None:
-        array = array.T if transposed else array
-        return add_initializer(graph, f"{w.name}", (array * np.float32(alpha)).astype(array.dtype))
-    if transposed:
+    if transposed and array is not None:
+        w = add_initializer(graph, str(w.name), array.T)
+    elif transposed:
         w = tape.op("Transpose", [w], {"perm": [1, 0]})
     return w if alpha == 1 else _scaled(graph, tape, w, alpha)
 
 
 def _scaled(graph: ir.Graph, tape: ir.tape.Tape, value: ir.Value, factor: float) -> ir.Value:
+    array = constant(value)
+    if array is not None:
+        return add_initializer(graph, str(value.name), array * array.dtype.type(factor))
     number = add_initializer(graph, f"{value.name}.factor", np.array(factor, np.float32))
+    if value.dtype != ir.DataType.FLOAT:
+        number = tape.op("CastLike", [number, value])
     return tape.op("Mul", [value, number])

@@ -1,17 +1,19 @@
 """Compute what depends on no input.
 
-y = Transpose(W)   ->   y, an initializer
+y = Transpose(W)          ->   y, an initializer
+y = If(True, yes, no)     ->   the nodes of `yes`
 """
 
 from typing import Any
 
 import onnx_ir as ir
 
-from edgecompile.facts import no_constant_nodes
+from edgecompile.facts import RANDOM, no_constant_nodes
 from edgecompile.graph import (
     Array,
     add_initializer,
     constant,
+    present,
     replace_value,
     sweep,
     weight_array,
@@ -24,13 +26,40 @@ def fold_constants(model: ir.Model) -> ir.Model:
     """Evaluate nodes whose inputs are all initializers."""
     model = model.clone()
     for node in list(model.graph):
-        arrays = [constant(v) for v in node.inputs if v is not None]
-        if not node.inputs or any(a is None for a in arrays) or node.domain:
-            continue
-        for value, array in zip(node.outputs, _evaluate(node, model), strict=True):
-            folded = add_initializer(model.graph, f"{value.name}.folded", array)
-            replace_value(value, folded)
+        _fold(model, node)
     return sweep(model)
+
+
+def _fold(model: ir.Model, node: ir.Node) -> None:
+    arrays = [constant(v) for v in node.inputs if v is not None]
+    if not node.inputs or any(a is None for a in arrays) or node.domain:
+        return
+    if node.op_type in RANDOM:
+        return
+    if node.op_type == "If":
+        for inner in _take_branch(model.graph, node):
+            _fold(model, inner)
+        return
+    for value, array in zip(node.outputs, _evaluate(node, model), strict=True):
+        folded = add_initializer(model.graph, f"{value.name}.folded", array)
+        replace_value(value, folded)
+
+
+def _take_branch(graph: ir.Graph, node: ir.Node) -> list[ir.Node]:
+    """Put the nodes of the branch that a constant condition chooses in the place of an If."""
+    chosen = "then_branch" if weight_array(present(node.inputs[0])).item() else "else_branch"
+    branch = node.attributes[chosen].as_graph()
+    for value in list(branch.initializers.values()):
+        moved = add_initializer(graph, str(value.name), weight_array(value))
+        replace_value(value, moved)
+    nodes = list(branch)
+    outputs = list(branch.outputs)
+    branch.outputs.clear()
+    branch.remove(nodes)
+    graph.insert_before(node, nodes)
+    for old, new in zip(node.outputs, outputs, strict=True):
+        replace_value(old, new)
+    return nodes
 
 
 def _evaluate(node: ir.Node, model: ir.Model) -> list[Array]:

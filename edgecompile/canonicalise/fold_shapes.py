@@ -31,16 +31,18 @@ def fold_shapes(model: ir.Model, probe: Probe) -> ir.Model:
     model = model.clone()
     graph = model.graph
     content = depends_on(graph)
+    narrow: set[ir.Value] = set()  # what is narrower now than the probe saw it
+    for node in [n for n in graph if n.op_type == "Expand"]:
+        _drop_expand(node, probe, narrow)
+    sweep(model)
     for node in list(graph):
         for value in node.outputs:
-            if not content[value] and (seen := probe.of(value)) is not None:
+            if not content[value] and (seen := probe.everywhere(value)) is not None:
                 _fold_value(graph, value, seen)
-        if node.op_type == "Gather" and not content[present(node.inputs[1])]:
-            _fold_positions(graph, node, probe)
-        if node.op_type == "Reshape" and not content[present(node.inputs[1])]:
+        if node.op_type == "Gather" and not content.get(present(node.inputs[1])):
+            _fold_positions(graph, node, probe, narrow)
+        if node.op_type == "Reshape" and not content.get(present(node.inputs[1])):
             _fold_reshape(graph, node, probe)
-        if node.op_type == "Expand":
-            _drop_expand(node, probe)
     return sweep(model)
 
 
@@ -50,8 +52,9 @@ def _fold_value(graph: ir.Graph, value: ir.Value, seen: tuple[Array, ...]) -> No
 
 
 def _fold_reshape(graph: ir.Graph, node: ir.Node, probe: Probe) -> None:
-    x, shapes, y = probe.of(node.inputs[0]), probe.of(node.inputs[1]), probe.of(node.outputs[0])
-    if node.inputs[1].is_initializer() or x is None or shapes is None or y is None:  # type: ignore[union-attr]
+    x, y = probe.of(node.inputs[0]), probe.of(node.outputs[0])
+    shapes = probe.everywhere(node.inputs[1])
+    if present(node.inputs[1]).is_initializer() or x is None or shapes is None or y is None:
         return
     stated: list[int] = []
     for axis, sizes in enumerate(zip(*(array.shape for array in y), strict=True)):
@@ -59,83 +62,112 @@ def _fold_reshape(graph: ir.Graph, node: ir.Node, probe: Probe) -> None:
             array.ndim > axis and array.shape[axis] == size
             for array, size in zip(x, sizes, strict=True)
         )
-        stated.append(sizes[0] if len(set(sizes)) == 1 else 0 if kept else -1)
+        fixed = len(set(sizes)) == 1
+        if fixed and len({int(shape[axis]) for shape in shapes}) > 1:
+            return  # the same in short runs only
+        stated.append(sizes[0] if fixed else 0 if kept else -1)
     if stated.count(-1) <= 1:
         node.replace_input_with(1, add_int64(graph, *stated))
+        node.attributes.pop("allowzero", None)  # with it, 0 would not mean: as in the input
 
 
-def _fold_positions(graph: ir.Graph, node: ir.Node, probe: Probe) -> None:
+def _fold_positions(graph: ir.Graph, node: ir.Node, probe: Probe, narrow: set[ir.Value]) -> None:
     """Gather(table [rows, C], arange) into an Add -> Slice; one repeated row -> that row."""
-    table, index = present(node.inputs[0]), probe.of(node.inputs[1])
-    users = node.outputs[0].consumers()
+    table, index = present(node.inputs[0]), probe.everywhere(node.inputs[1])
     axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 0
-    if index is None or not table.is_initializer() or axis != 0 or table.shape is None:
+    rows, y = probe.of(table), node.outputs[0]
+    if index is None or not table.is_initializer() or axis != 0 or rows is None:
         return
-    if len(table.shape) != 2 or any(user.op_type != "Add" for user in users):
+    rank = index[0].ndim + 1
+    if rows[0].ndim != 2 or any(user.op_type != "Add" for user in y.consumers()):
         return
     if all(array.size and np.all(array == index[0].flat[0]) for array in index):
-        row = probe.of(table)[0][int(index[0].flat[0])]  # type: ignore[index]
-        replace_value(node.outputs[0], add_initializer(graph, f"{table.name}.row", row))
-    elif all(np.all(array == np.arange(array.shape[-1])) for array in index):
+        if _narrowed(y, frozenset(range(-rank, -1)), probe, narrow) is not None:
+            row = rows[0][int(index[0].flat[0])]
+            replace_value(y, add_initializer(graph, f"{table.name}.row", row))
+    elif all(array.ndim and np.all(array == np.arange(array.shape[-1])) for array in index):
         length = _sequence_length(graph, probe, [array.shape[-1] for array in index])
-        if length is not None:
+        lost = frozenset(range(-rank, -2))
+        if length is not None and _narrowed(y, lost, probe, narrow) is not None:
             zero = add_int64(graph, 0)
-            rows = ir.node("Slice", [table, zero, length.outputs[0], zero], name=node.name)
-            graph.insert_before(node, [length, rows])
-            replace_value(node.outputs[0], rows.outputs[0])
+            first = ir.node("Slice", [table, zero, length.outputs[0], zero], name=node.name)
+            length.outputs[0].name, first.outputs[0].name = f"{y.name}.length", f"{y.name}.rows"
+            graph.insert_before(node, [length, first])
+            replace_value(y, first.outputs[0])
 
 
 def _sequence_length(graph: ir.Graph, probe: Probe, sizes: list[int]) -> ir.Node | None:
     """Return a Shape of the input whose last axis had these sizes."""
     for value in graph.inputs:
-        seen = probe.of(value)
-        if seen is not None and [a.shape[-1] for a in seen] == sizes and seen[0].ndim == 2:
+        seen = probe.everywhere(value)
+        if seen is None or seen[0].ndim != 2:
+            continue
+        if [a.shape[-1] for a in seen[: len(sizes)]] == sizes:
             return ir.node("Shape", [value], {"start": 1, "end": 2}, name="sequence_length")
     return None
 
 
-def _drop_expand(node: ir.Node, probe: Probe) -> None:
+def _drop_expand(node: ir.Node, probe: Probe, narrow: set[ir.Value]) -> None:
     x, y = present(node.inputs[0]), node.outputs[0]
     before, after = probe.of(x), probe.of(y)
-    if before is None or after is None or y.is_graph_output() or before[0].ndim != after[0].ndim:
+    if before is None or after is None or before[0].ndim != after[0].ndim:
         return
     grown = frozenset(
         axis
         for axis in range(-after[0].ndim, 0)
         if any(a.shape[axis] != b.shape[axis] for a, b in zip(before, after, strict=True))
     )
-    if _broadcast_later(y, grown, probe):
+    found = _narrowed(y, grown, probe, narrow)
+    if found is not None:
+        narrow |= found
+        for value in found:
+            value.shape = None  # what the exporter noted is wrong now
         replace_value(y, x)
 
 
-def _broadcast_later(value: ir.Value, grown: frozenset[int], probe: Probe) -> bool:
-    """Say whether all readers restore the axes (counted from the last, -1) that stay at 1."""
+def _narrowed(
+    value: ir.Value, axes: frozenset[int], probe: Probe, narrow: set[ir.Value]
+) -> set[ir.Value] | None:
+    """Return the tensors that lose their axes (counted from the last, -1) with `value`.
+
+    None where a reader would notice: not all of them restore the axes by another operand.
+    """
     if value.is_graph_output():
-        return False
-    return all(_restores(user, value, grown, probe) for user in value.consumers())
+        return None
+    found = {value}
+    for user in value.consumers():
+        more = _narrowed_by(user, value, axes, probe, narrow)
+        if more is None:
+            return None
+        found |= more
+    return found
 
 
-def _restores(user: ir.Node, value: ir.Value, grown: frozenset[int], probe: Probe) -> bool:
+def _narrowed_by(
+    user: ir.Node, value: ir.Value, axes: frozenset[int], probe: Probe, narrow: set[ir.Value]
+) -> set[ir.Value] | None:
     if user.op_type in ("Cast", "Clip"):
-        return _broadcast_later(user.outputs[0], grown, probe)
+        return _narrowed(user.outputs[0], axes, probe, narrow)
     if user.op_type in ("ReduceSum", "ReduceMean"):
-        moved = _after_reduction(user, grown)
-        return moved is not None and _broadcast_later(user.outputs[0], moved, probe)
+        moved = _after_reduction(user, axes, probe)
+        return None if moved is None else _narrowed(user.outputs[0], moved, probe, narrow)
     result = probe.of(user.outputs[0])
-    others = [probe.of(v) for v in user.inputs if v is not value]
+    others = [probe.of(v) for v in user.inputs if v is not value and v not in narrow]
     if user.op_type not in BROADCASTING or result is None:
-        return False
-    return all(
-        any(other is not None and _has(other, result, axis) for other in others) for axis in grown
+        return None
+    restored = (
+        any(other is not None and _has(other, result, axis) for other in others) for axis in axes
     )
+    return set() if all(restored) else None
 
 
-def _after_reduction(node: ir.Node, grown: frozenset[int]) -> frozenset[int] | None:
+def _after_reduction(node: ir.Node, grown: frozenset[int], probe: Probe) -> frozenset[int] | None:
     """Return where the axes are after a reduction, or None if it reduces one of them."""
     axes = constant(node.inputs[1]) if len(node.inputs) > 1 else None
-    rank = len(node.inputs[0].shape) if node.inputs[0] and node.inputs[0].shape else None
-    if axes is None or rank is None:
+    seen = probe.of(node.inputs[0])
+    if axes is None or seen is None:
         return None
+    rank = seen[0].ndim
     reduced = {int(axis) - rank if axis >= 0 else int(axis) for axis in axes}
     if reduced & grown:
         return None

@@ -4,9 +4,10 @@
     Reshape, Transpose, MatMul, Mul or Div, Add or Where, Softmax, MatMul, Transpose, Reshape
                                                   ->   y = Attention(q, k, v, bias)
 
-The search starts at a Softmax, walks up to three tensors [B, S, E] and down to y [B, S, E], and
-accepts them only if numpy's attention of the three gives y in every run of the probe. The bias is
-the padding bias of attention_mask, else whatever was added to the scores, else none.
+The search starts at a Softmax (or at an Attention of [B, heads, S, d] tensors), walks up to three
+tensors [B, S, E] and down to y [B, S, E], and accepts them only if numpy's attention of the three
+gives y in every run of the probe. The bias is the padding bias of attention_mask, else whatever
+was added to the scores, else none.
 """
 
 import math
@@ -17,6 +18,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecompile.attention import attend, padding_bias
+from edgecompile.attention_bias import Guess, fits, guess_biases
+from edgecompile.errors import UnsupportedError
 from edgecompile.facts import linears_are_matmuls, no_identity
 from edgecompile.graph import (
     FloatArray,
@@ -30,79 +33,133 @@ from edgecompile.graph import (
     weight_of,
 )
 from edgecompile.passes import rewrite
-from edgecompile.probe import Probe, close, depends_on
+from edgecompile.probe import MASK, Probe, close
 
-MASK = "attention_mask"
 LIMIT = 400
 """Operators that a search may visit before it gives up."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """An attention: its three inputs, output, heads, scale, and the bias or None."""
+class Start:
+    """Where a search starts: tensors that make the scores and the values, and what mixes them.
 
-    q: ir.Value
-    k: ir.Value
-    v: ir.Value
+    `added` is what the scores get before the softmax; `rows` is the number of rows of scores in
+    the probe's first run.
+    """
+
+    scores: Sequence[ir.Value]
+    values: ir.Value
+    mixed: ir.Node
+    added: Sequence[ir.Value]
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An attention: its three inputs, output, heads, scale, and what its bias is the sum of."""
+
+    qkv: tuple[ir.Value, ir.Value, ir.Value]
     y: ir.Value
     heads: int
     scale: float
-    bias: ir.Value | None
+    bias: Sequence[ir.Value | str]
 
 
 @rewrite(needs=[linears_are_matmuls, no_identity])
 def fuse_attention(model: ir.Model, probe: Probe) -> ir.Model:
     """Write the operators of an attention as one Attention."""
     model = model.clone()
-    graph = model.graph
-    content = depends_on(graph)
-    projections = {linear.y: linear for linear in linears(graph)}
-    padding: list[ir.Value] = []
-    for number, softmax in enumerate([n for n in graph if n.op_type == "Softmax"]):
-        search = _Search(graph, probe, content, projections, padding)
-        found = search.run(softmax)
-        if found is None:
-            continue
-        inputs = [found.q, found.k, found.v, *([found.bias] if found.bias is not None else [])]
-        attributes = {"q_num_heads": found.heads, "kv_num_heads": found.heads, "scale": found.scale}
-        name = f"attention.{number}"
-        node = ir.node("Attention", inputs, attributes, name=name)
-        producer = found.y.producer()
-        if producer is not None:
-            substitute(graph, [producer], [node])
+    search = _Search(model.graph, probe)
+    starts = [n for n in model.graph if n.op_type in ("Softmax", "Attention") and not n.domain]
+    for number, node in enumerate(starts):
+        found = search.run(node)
+        if found is not None:
+            _write(search, found, f"attention.{number}")
+        elif node.op_type == "Attention":
+            _complete(node, probe)
     return sweep(model)
 
 
+def _write(search: "_Search", found: Found, name: str) -> None:
+    inputs = [*found.qkv, *search.total(found.bias)]
+    attributes = {"q_num_heads": found.heads, "kv_num_heads": found.heads, "scale": found.scale}
+    node = ir.node("Attention", inputs, attributes, name=name)
+    producer = found.y.producer()
+    if producer is not None:
+        substitute(search.graph, [producer], [node])
+
+
+def _complete(node: ir.Node, probe: Probe) -> None:
+    """Let an Attention of [B, S, E] tensors state its scale; refuse what is not canonical."""
+    numbers = {name: attribute.value for name, attribute in node.attributes.items()}
+    q, bias = probe.of(node.inputs[0]), probe.of(node.inputs[3]) if len(node.inputs) > 3 else None
+    heads = numbers.get("q_num_heads")
+    canonical = (
+        q is not None
+        and heads is not None
+        and heads == numbers.get("kv_num_heads")
+        and not (numbers.get("is_causal") or numbers.get("softcap"))
+        and not any(node.inputs[4:])
+        and len(node.outputs) == 1
+        and (bias is None or (bias[0].ndim == 4 and bias[0].dtype == np.float32))
+    )
+    if not canonical or q is None:
+        msg = (
+            f"node '{node.name}': an Attention in a form that is not known here (key-value cache,"
+            " causal, rotary or grouped heads); export it again with opset 20, which writes it out"
+        )
+        raise UnsupportedError(msg)
+    if "scale" not in numbers:
+        node.attributes.add(ir.AttrFloat32("scale", 1 / math.sqrt(q[0].shape[-1] / heads)))
+
+
 class _Search:
-    """One search from one Softmax."""
+    """Searches from one start after the other, and what they share."""
 
-    def __init__(
-        self,
-        graph: ir.Graph,
-        probe: Probe,
-        content: dict[ir.Value, frozenset[str]],
-        projections: dict[ir.Value, Linear],
-        padding: list[ir.Value],
-    ) -> None:
-        self.graph, self.probe, self.content = graph, probe, content
-        self.projections, self.padding = projections, padding
+    def __init__(self, graph: ir.Graph, probe: Probe) -> None:
+        self.graph, self.probe = graph, probe
+        self.projections = {linear.y: linear for linear in linears(graph)}
+        self.projected = set(self.projections)
+        for node in graph:
+            reads = any(v in self.projected for v in node.inputs)
+            if reads and node.op_type not in ("Shape", "Size"):
+                self.projected.update(node.outputs)
+        self.totals: dict[tuple[ir.Value | str, ...], ir.Value] = {}
 
-    def run(self, softmax: ir.Node) -> Found | None:
-        """Return the attention around a Softmax, if it is one."""
-        mix = self._mix(softmax)
-        if mix is None:
+    def run(self, node: ir.Node) -> Found | None:
+        """Return the attention around a Softmax or an Attention, if it is one."""
+        start = self._start(node)
+        if start is None:
             return None
-        mixed, values = mix
-        scored = self._sources(present(softmax.inputs[0]))
-        valued = self._sources(values)
-        if scored is None or valued is None:
-            return None
-        for y in self._outputs(mixed):
-            for q, k, v in self._candidates(scored, valued):
-                found = self._verify((q, k, v), y, softmax)
+        scored, met = self._sources(*start.scores)
+        valued, _ = self._sources(start.values)
+        guesses = list(guess_biases(self.probe, start.added, met))
+        for y in self._outputs(start.mixed):
+            wanted = self.probe.of(y)
+            if wanted is None or wanted[0].ndim != 3:
+                continue
+            heads = start.rows // (wanted[0].shape[0] * wanted[0].shape[1])
+            for qkv in self._candidates(scored, valued, heads):
+                found = self._verify(qkv, y, heads, guesses)
                 if found is not None:
                     return found
         return None
+
+    def _start(self, node: ir.Node) -> Start | None:
+        if node.op_type == "Softmax":
+            weights, mix = self.probe.of(node.outputs[0]), self._mix(node)
+            if weights is None or mix is None:
+                return None
+            scores = present(node.inputs[0])
+            rows = weights[0].size // weights[0].shape[-1]
+            return Start([scores], mix[1], mix[0], self._added(scores), rows)
+        q, k, v, *rest = node.inputs
+        seen = self.probe.of(q)
+        if seen is None or seen[0].ndim != 4 or len(rest) > 1:
+            return None
+        added = [value for value in rest if value is not None]
+        rows = seen[0].size // seen[0].shape[-1]
+        return Start([present(q), present(k), *added], present(v), node, added, rows)
 
     def _mix(self, softmax: ir.Node) -> tuple[ir.Node, ir.Value] | None:
         """Return the MatMul of weights and values, and its values."""
@@ -118,23 +175,36 @@ class _Search:
             value = onward[0].outputs[0]
         return None
 
-    def _sources(self, value: ir.Value) -> list[ir.Value] | None:
-        """Return the projections that a tensor is made of, in the order of the walk up."""
+    def _added(self, value: ir.Value) -> list[ir.Value]:
+        """Return what a chain of Adds above a Softmax adds to what comes from the projections."""
         found: list[ir.Value] = []
-        stack, seen = [value], set()
-        while stack:
+        while (node := value.producer()) is not None:
+            onward = [v for v in node.inputs if v in self.projected]
+            if node.op_type not in ("Add", "Flatten", "Cast") or len(onward) != 1:
+                break
+            found += [v for v in node.inputs if v is not None and v is not onward[0]]
+            value = present(onward[0])
+        return found
+
+    def _sources(self, *values: ir.Value) -> tuple[list[ir.Value], list[ir.Value]]:
+        """Return the projections that tensors are made of, and what else goes into them."""
+        found: list[ir.Value] = []
+        met: list[ir.Value] = []
+        stack = [*reversed(values)]
+        seen: set[ir.Value] = set()
+        while stack and len(seen) < LIMIT:
             v = stack.pop()
-            if v in seen or not self.content.get(v) or self.content[v] <= {MASK}:
+            if v in seen or v.is_initializer():
                 continue
             seen.add(v)
+            node = v.producer()
             if v in self.projections:
                 found.append(v)
-                continue
-            node = v.producer()
-            if node is None or len(seen) > LIMIT:
-                return None
-            stack += [i for i in reversed(node.inputs) if i is not None]
-        return found
+            elif v not in self.projected or node is None:
+                met.append(v)
+            else:
+                stack += [i for i in reversed(node.inputs) if i is not None]
+        return ([] if stack else found), met
 
     def _outputs(self, mixed: ir.Node) -> Iterator[ir.Value]:
         """Yield the [B, S, E] tensors below the mixing MatMul, the last first."""
@@ -149,33 +219,60 @@ class _Search:
         yield from reversed(below)
 
     def _candidates(
-        self, scored: list[ir.Value], valued: list[ir.Value]
+        self, scored: list[ir.Value], valued: list[ir.Value], heads: int
     ) -> Iterator[tuple[ir.Value, ir.Value, ir.Value]]:
         if len(scored) == 2 and len(valued) == 1:
             yield (*scored, valued[0])  # type: ignore[misc]
             yield (scored[1], scored[0], valued[0])
         elif len(scored) == 1 and scored == valued:
-            yield from self._split(self.projections[scored[0]])
+            yield from self._split(self.projections[scored[0]], heads)
 
-    def _split(self, packed: Linear) -> Iterator[tuple[ir.Value, ir.Value, ir.Value]]:
-        """Yield q, k, v of a joint Linear [in, 3E]: side by side."""
+    def _split(self, packed: Linear, heads: int) -> Iterator[tuple[ir.Value, ir.Value, ir.Value]]:
+        """Yield q, k, v of a joint Linear [in, 3E]: side by side, then by turns in each head."""
         weight, bias = constant(packed.weight), constant(packed.bias)
-        if weight is None or weight.shape[1] % 3:
+        if weight is None or heads < 1 or weight.shape[1] % (3 * heads):
             return
-        width = weight.shape[1] // 3
-        parts = []
-        for index, part in enumerate(("query", "key", "value")):
-            columns = slice(index * width, (index + 1) * width)
-            name, tape = f"{packed.name}.{part}", ir.tape.Tape()
-            w = add_initializer(self.graph, f"{name}.weight", weight[:, columns])
-            y = tape.op("MatMul", [packed.x, w], name=f"{name}.matmul")
-            if bias is not None:
-                b = add_initializer(self.graph, f"{name}.bias", bias[columns])
-                y = tape.op("Add", [y, b], name=f"{name}.add")
-            y.name = f"{name}.{index}"
-            self.graph.insert_after(packed.nodes[-1], list(tape.nodes))
-            parts.append(y)
-        yield parts[0], parts[1], parts[2]
+        numbers = np.arange(weight.shape[1])
+        turns = numbers.reshape(heads, 3, -1).swapaxes(0, 1)
+        for columns in (numbers.reshape(3, -1), turns.reshape(3, -1)):
+            parts = []
+            for part, chosen in zip(("query", "key", "value"), columns, strict=True):
+                name, tape = f"{packed.name}.{part}", ir.tape.Tape()
+                w = add_initializer(self.graph, f"{name}.weight", weight[:, chosen])
+                y = tape.op("MatMul", [packed.x, w], name=f"{name}.matmul")
+                if bias is not None:
+                    b = add_initializer(self.graph, f"{name}.bias", bias[chosen])
+                    y = tape.op("Add", [y, b], name=f"{name}.add")
+                for node in tape.nodes:
+                    node.outputs[0].name = node.name
+                self.graph.insert_after(packed.nodes[-1], list(tape.nodes))
+                parts.append(y)
+            yield parts[0], parts[1], parts[2]
+
+    def _verify(
+        self,
+        qkv: tuple[ir.Value, ir.Value, ir.Value],
+        y: ir.Value,
+        heads: int,
+        guesses: list[Guess],
+    ) -> Found | None:
+        """Compare numpy's attention of q, k, v with y, in every run."""
+        wanted = self.probe.of(y)
+        arrays = [a for value in qkv if (a := self._arrays(value)) is not None]
+        if wanted is None or len(arrays) != 3 or any(a[0].ndim != 3 for a in arrays):
+            return None
+        if heads < 1 or any(a[0].shape[-1] % heads for a in arrays):
+            return None
+        runs = list(zip(zip(*arrays, strict=True), wanted, strict=True))
+        for scale in (1 / math.sqrt(arrays[0][0].shape[-1] / heads), 1.0):
+            for bias, values in guesses:
+                same = (
+                    fits(b, inputs, heads) and close(attend(inputs, b, heads, scale), y_array)
+                    for b, (inputs, y_array) in zip(values, runs, strict=True)
+                )
+                if all(same):
+                    return Found(qkv, y, heads, scale, bias)
+        return None
 
     def _arrays(self, value: ir.Value) -> tuple[FloatArray, ...] | None:
         """Return what the probe saw, or compute a freshly split projection."""
@@ -188,63 +285,18 @@ class _Search:
             return None
         return tuple(a @ weight + (np.float32(0) if bias is None else bias) for a in x)
 
-    def _verify(
-        self, qkv: tuple[ir.Value, ir.Value, ir.Value], y: ir.Value, softmax: ir.Node
-    ) -> Found | None:
-        """Compare numpy's attention of q, k, v with y, in every run."""
-        wanted, weights = self.probe.of(y), self.probe.of(softmax.outputs[0])
-        arrays = [a for value in qkv if (a := self._arrays(value)) is not None]
-        if wanted is None or weights is None or len(arrays) != 3:
-            return None
-        if any(a[0].ndim != 3 for a in (*arrays, wanted)):
-            return None
-        heads = weights[0].shape[1]
-        if weights[0].ndim == 3:  # [B heads, S, S]
-            heads = weights[0].shape[0] // wanted[0].shape[0]
-        width = arrays[0][0].shape[-1]
-        if heads < 1 or any(a[0].shape[-1] % heads for a in arrays):
-            return None
-        runs = list(zip(zip(*arrays, strict=True), wanted, strict=True))
-        for scale in (1 / math.sqrt(width / heads), 1.0):
-            for bias, values in self._biases(softmax):
-                same = (
-                    _fits(b, inputs, heads) and close(attend(inputs, b, heads, scale), y_array)
-                    for b, (inputs, y_array) in zip(values, runs, strict=True)
-                )
-                if all(same):
-                    value = self._padding() if bias == MASK else bias
-                    return Found(*qkv, y, heads, scale, value)  # type: ignore[arg-type]
-        return None
-
-    def _biases(
-        self, softmax: ir.Node
-    ) -> Iterator[tuple[ir.Value | str | None, tuple[FloatArray, ...]]]:
-        """Yield what may have been added to the scores, with its arrays."""
-        names = {str(v.name) for v in self.graph.inputs}
-        if MASK in names:
-            masks = [feed[MASK] for feed in self.probe.feeds]
-            yield MASK, tuple((1.0 - m[:, None, None, :].astype(np.float32)) * -1e4 for m in masks)
-        zero = np.zeros((1, 1, 1, 1), np.float32)
-        yield None, (zero,) * len(self.probe.feeds)
-        node = present(softmax.inputs[0]).producer()
-        if node is not None and node.op_type == "Add":
-            for value in node.inputs:
-                seen = self.probe.of(value)
-                if seen is not None and seen[0].ndim == 4:
-                    yield value, seen
-
-    def _padding(self) -> ir.Value:
-        """Return the padding bias, made once for the graph."""
-        if not self.padding:
-            (mask,) = (v for v in self.graph.inputs if v.name == MASK)
-            nodes = padding_bias(self.graph, mask)
-            self.graph.insert_before(self.graph[0], nodes)
-            self.padding.append(nodes[-1].outputs[0])
-        return self.padding[0]
-
-
-def _fits(bias: FloatArray, arrays: Sequence[FloatArray], heads: int) -> bool:
-    """Say whether a bias broadcasts to the scores [B, heads, S, T]."""
-    q, k = arrays[0].shape, arrays[1].shape
-    scores = (q[0], heads, q[1], k[1])
-    return bias.ndim == 4 and all(d in (1, s) for d, s in zip(bias.shape, scores, strict=True))
+    def total(self, parts: Sequence[ir.Value | str]) -> list[ir.Value]:
+        """Return the bias that is the sum of these, made once for the graph; none for nothing."""
+        key = tuple(parts)
+        if key and key not in self.totals:
+            nodes: list[ir.Node] = []
+            if MASK in key:
+                (mask,) = (v for v in self.graph.inputs if v.name == MASK)
+                nodes = padding_bias(self.graph, mask)
+            values = [nodes[-1].outputs[0] if isinstance(part, str) else part for part in key]
+            for value in values[1:]:
+                nodes.append(ir.node("Add", [values[0], value], name="attention.bias"))
+                values[0] = nodes[-1].outputs[0]
+            self.graph.insert_before(self.graph[0], nodes)  # sweep sorts
+            self.totals[key] = values[0]
+        return [self.totals[key]] if key else []

@@ -40,16 +40,15 @@ def _fuse(model: ir.Model, mean: ir.Node, probe: Probe) -> None:
     if seen is None or seen[0].dtype != np.float32:
         return
     nodes = _below(mean)
-    small = [s for n in nodes for v in n.inputs if (s := scalar(v)) is not None and 0 < s < 1e-2]
-    epsilon = min(small, default=0.0)
+    epsilon = _epsilon(nodes, seen[0].var(axis=-1, keepdims=True), probe)
     for node in reversed(nodes):
         y = node.outputs[0]
         arrays = probe.of(y)
         if arrays is None or not close(arrays[0], _normalised(seen[0], epsilon)):
             continue
-        scale, last = _vector(node, "Mul")
-        bias, last = _vector(last, "Add")
         width = seen[0].shape[-1]
+        scale, last = _vector(node, "Mul", width)
+        bias, last = _vector(last, "Add", width)
         values = [
             add_initializer(model.graph, f"{y.name}.{k}", d) if v is None else v
             for k, v, d in (("scale", scale, np.ones(width, np.float32)),
@@ -60,6 +59,16 @@ def _fuse(model: ir.Model, mean: ir.Node, probe: Probe) -> None:
         fused = ir.node("LayerNormalization", [x, *values], attributes, name=name)
         substitute(model.graph, [last], [fused])
         return
+
+
+def _epsilon(nodes: list[ir.Node], variance: FloatArray, probe: Probe) -> float:
+    """Return the number that is added to the variance, 0 if none is."""
+    for node in [n for n in nodes if n.op_type == "Add"]:
+        for number, value in (node.inputs, node.inputs[::-1]):
+            seen = probe.of(value)
+            if (found := scalar(number)) is not None and seen and close(seen[0], variance):
+                return found
+    return 0.0
 
 
 def _normalised(x: FloatArray, epsilon: float) -> FloatArray:
@@ -78,12 +87,12 @@ def _below(node: ir.Node) -> list[ir.Node]:
     return found
 
 
-def _vector(node: ir.Node, op_type: str) -> tuple[ir.Value | None, ir.Node]:
+def _vector(node: ir.Node, op_type: str, width: int) -> tuple[ir.Value | None, ir.Node]:
     """Return the vector that the next node multiplies by or adds, and that node."""
     user = sole_consumer(node.outputs[0], op_type)
     if user is not None:
         for value in user.inputs:
             array = constant(value)
-            if array is not None and array.ndim == 1:
+            if array is not None and array.shape == (width,):
                 return value, user
     return None, node

@@ -5,7 +5,7 @@ y = Identity(x), Dropout(x), Cast(x) to the type that x has   ->   x
 
 import onnx_ir as ir
 
-from edgecompile.facts import no_identity
+from edgecompile.facts import must_stay, no_identity
 from edgecompile.graph import present, replace_value, sweep
 from edgecompile.passes import rewrite
 from edgecompile.probe import Probe
@@ -16,11 +16,9 @@ def remove_identity(model: ir.Model, probe: Probe) -> ir.Model:
     """Identity, Dropout and idle Cast -> nothing."""
     model = model.clone()
     for node in list(model.graph):
-        if node.op_type in ("Identity", "Dropout") or _is_idle_cast(node, probe):
-            x, y = present(node.inputs[0]), node.outputs[0]
-            if y.is_graph_output() and (x.is_graph_input() or x.is_graph_output()):
-                continue
-            replace_value(y, x)
+        idle = node.op_type in ("Identity", "Dropout") or _is_idle_cast(node, probe)
+        if idle and not must_stay(node):
+            replace_value(node.outputs[0], present(node.inputs[0]))
     return sweep(model)
 
 

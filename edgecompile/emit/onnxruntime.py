@@ -10,17 +10,25 @@ from edgecompile.samples import Feed
 from edgecompile.session import session_options
 
 ARTIFACT = "model.onnx"
-EXTERNAL_FROM_BYTES = 1_900_000_000
+ONE_FILE_BYTES = 1_900_000_000
 """A protobuf holds less than 2 GB: larger weights go into a file beside it."""
 HOW = "the artifact executed by onnxruntime on this host, at default session options"
 
 
-def write(model: ir.Model, folder: Path, metadata: Mapping[str, str]) -> list[str]:
-    """Write the artifact; return the names of its files, the one to load first."""
+def write(
+    model: ir.Model,
+    folder: Path,
+    metadata: Mapping[str, str],
+    one_file_bytes: int = ONE_FILE_BYTES,
+) -> list[str]:
+    """Write the artifact; return the names of its files, the one to load first.
+
+    Weights of more than `one_file_bytes` are streamed to a second file: no copy is made of them.
+    """
     model = model.clone()
     model.metadata_props.clear()
     model.metadata_props.update(metadata)
-    if weight_bytes(model.graph.initializers.values()) < EXTERNAL_FROM_BYTES:
+    if weight_bytes(model.graph.initializers.values()) < one_file_bytes:
         ir.save(model, folder / ARTIFACT)
         return [ARTIFACT]
     ir.save(model, folder / ARTIFACT, external_data=f"{ARTIFACT}.data")

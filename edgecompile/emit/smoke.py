@@ -61,7 +61,10 @@ def open_session(ort, manifest, threads):
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     path = str(FOLDER / manifest["artifact"])
-    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    try:
+        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        return fail(f"runtime: onnxruntime {ort.__version__} does not load the artifact: {error}")
 
 
 def rows(np, array, mask):

@@ -42,11 +42,13 @@ def compare(
 
 
 def cosine(a: FloatArray, b: FloatArray, valid: np.ndarray | None) -> float:
-    """Return the mean cosine of the last axis over valid tokens; NaN counts as -1."""
+    """Return the mean cosine of the last axis over valid tokens; NaN and infinity count as -1."""
     a, b = (_rows(x, valid).astype(np.float64) for x in (a, b))
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return -1.0
     length = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    value = float(((a * b).sum(axis=1) / np.maximum(length, 1e-30)).mean())
-    return value if np.isfinite(value) else -1.0
+    cosines = (a * b).sum(axis=1) / np.maximum(length, 1e-30)
+    return float(np.where((a == b).all(axis=1), 1.0, cosines).mean())
 
 
 def agreement(a: FloatArray, b: FloatArray, valid: np.ndarray | None) -> float:

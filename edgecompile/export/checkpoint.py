@@ -64,6 +64,7 @@ class Weights:
     files: dict[str, Path]
     prefix: str = ""
     handles: dict[Path, Any] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
 
     def take(self, name: str, *shape: int) -> FloatArray:
         """Return one tensor as float32 and check the shape that config.json implies."""
@@ -76,6 +77,7 @@ class Weights:
             )
             raise ModelError(msg)
         array = self._read(full)
+        self.taken.add(full)
         if array.shape != shape:
             msg = (
                 f"{self.files[full]}: tensor '{full}' has shape {list(array.shape)} but"
@@ -84,12 +86,15 @@ class Weights:
             raise ModelError(msg)
         return array
 
-    def shape_of(self, name: str) -> tuple[int, ...] | None:
-        """Return a tensor's shape, or None if there is no such tensor."""
-        full = self.prefix + name if self.prefix + name in self.files else name
-        if full not in self.files:
-            return None
-        return tuple(self._open(self.files[full]).get_slice(full).get_shape())
+    def check_layers_taken(self) -> None:
+        """Fail if a layer's tensor was left over: config.json knows fewer layers than there are."""
+        left = [name for name in self.files if ".layer." in name and name not in self.taken]
+        if left:
+            msg = (
+                f"{self.files[left[0]]}: holds tensor '{left[0]}', which config.json does not"
+                " account for: take both from the same checkpoint"
+            )
+            raise ModelError(msg)
 
     def _open(self, path: Path) -> Any:
         if path not in self.handles:
@@ -97,7 +102,13 @@ class Weights:
         return self.handles[path]
 
     def _read(self, name: str) -> FloatArray:
-        array = self._open(self.files[name]).get_tensor(name)
+        from safetensors import SafetensorError
+
+        try:
+            array = self._open(self.files[name]).get_tensor(name)
+        except (SafetensorError, ValueError, TypeError) as error:
+            msg = f"{self.files[name]}: tensor '{name}' cannot be read: {error}"
+            raise ModelError(msg) from error
         if array.dtype.kind not in "fV" and array.dtype.name != "bfloat16":
             msg = f"{self.files[name]}: tensor '{name}' is {array.dtype}, not a float type"
             raise ModelError(msg)
@@ -164,8 +175,8 @@ def _sharded(folder: Path, index: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for tensor, name in shards.items():
         path = folder / str(name)
-        if not path.resolve().is_relative_to(folder.resolve()):
-            msg = f"{index}: shard '{name}' lies outside {folder}: refused"
+        if path.parent != folder or path.name in ("", ".."):  # the Hub's cache links each file
+            msg = f"{index}: shard '{name}' lies in another folder: refused"
             raise ModelError(msg)
         if not path.is_file():
             msg = f"{index}: shard '{name}' is missing; download the whole checkpoint"

@@ -23,6 +23,7 @@ def families() -> list[str]:
 def knows(config: Config) -> bool:
     """Say whether this exporter can write the checkpoint's graph."""
     plain = config.text("position_embedding_type", "absolute") == "absolute"
+    plain = plain and not config.values.get("is_decoder")
     return config.model_type in families() and plain and head_of(config) is not None
 
 
@@ -33,7 +34,8 @@ def head_of(config: Config) -> str | None:
         return "sequence"
     if name.endswith("ForTokenClassification"):
         return "token"
-    return "none" if name.endswith("Model") or not name else None
+    bare = name.endswith("Model") and not name.endswith("HeadModel")
+    return "none" if bare or not name else None
 
 
 def export(folder: Path, config: Config) -> ir.Model:
@@ -44,6 +46,7 @@ def export(folder: Path, config: Config) -> ir.Model:
         weights.prefix = family.PREFIX
     b = Builder(config, weights)
     hidden = family.encode(b)
+    weights.check_layers_taken()
     head = head_of(config)
     if head == "none":
         width = config.integer("dim" if config.model_type == "distilbert" else "hidden_size")

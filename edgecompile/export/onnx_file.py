@@ -4,7 +4,11 @@ External data is opened only inside the file's folder. Nothing is recognised her
 canonicalise stage.
 """
 
+from collections import Counter
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 from onnx_ir.passes.common import (
@@ -19,6 +23,10 @@ from onnx_ir.passes.common import (
 
 from edgecompile.errors import ModelError, UnsupportedError
 from edgecompile.opset import CANONICAL, ir_version_of
+from edgecompile.session import SHARED_FROM_BYTES
+
+if TYPE_CHECKING:
+    import onnx
 
 QUANTIZED = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger",
@@ -30,7 +38,7 @@ OLDEST = 11
 def read(path: Path) -> ir.Model:
     """Read, check and tidy an .onnx file; its weights stay mapped, not copied."""
     try:
-        model = ir.load(path)
+        model = _load(path)
     except Exception as error:  # protobuf, onnx_ir and the OS each raise their own
         msg = f"{path}: not a readable ONNX file ({_first_line(error)}); export it again"
         raise ModelError(msg) from error
@@ -38,7 +46,48 @@ def read(path: Path) -> ir.Model:
         msg = f"{path}: holds no graph with nodes and outputs; export it again"
         raise ModelError(msg)
     _check_external(path, model)
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes < SHARED_FROM_BYTES:
+            value.const_value = ir.Tensor(tensor.numpy().copy(), name=value.name)
     return tidy(model, path)
+
+
+def _load(path: Path) -> ir.Model:
+    import onnx
+
+    proto = onnx.load(path, load_external_data=False)
+    _rename_redefined(proto.graph)
+    model = ir.from_proto(proto)
+    ir.external_data.set_base_dir(model.graph, path.parent)
+    return model
+
+
+def _rename_redefined(graph: "onnx.GraphProto") -> None:
+    """Give each tensor a name of its own; the last one keeps a name that several have.
+
+    torch's dynamo exporter names an output without asking whether a weight or an inner tensor is
+    called so; the nodes between read the earlier one.
+    """
+    names = [tensor.name for tensor in graph.initializer]
+    left = Counter(names + [name for node in graph.node for name in node.output if name])
+    if max(left.values(), default=0) < 2:
+        return
+    taken, current = set(left), dict[str, str]()
+
+    def define(name: str) -> str:
+        left[name] -= 1
+        current[name] = name
+        while left[name] > 0 and current[name] in taken:
+            current[name] += "_"
+        taken.add(current[name])
+        return current[name]
+
+    for tensor in graph.initializer:
+        tensor.name = define(tensor.name)
+    for node in graph.node:
+        node.input[:] = [current.get(name, name) for name in node.input]
+        node.output[:] = [define(name) if name else name for name in node.output]
 
 
 def tidy(model: ir.Model, path: Path) -> ir.Model:
@@ -55,18 +104,27 @@ def tidy(model: ir.Model, path: Path) -> ir.Model:
     RemoveUnusedOpsetsPass()(model)
     NameFixPass()(model)
     model = _convert_opset(model, path)
-    TopologicalSortPass()(model)
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    try:
+        TopologicalSortPass()(model)
+    except ValueError as error:
+        msg = f"{path}: its nodes form a circle ({_first_line(error)}); export it again"
+        raise ModelError(msg) from error
     return model
+
+
+def external_files(path: Path) -> list[Path]:
+    """Return the files that a graph's external data lies in, sorted."""
+    tensors = (value.const_value for value in ir.load(path).graph.initializers.values())
+    names = {str(t.location) for t in tensors if isinstance(t, ir.ExternalTensor)}
+    return [path.parent / name for name in sorted(names)]
 
 
 def _check_external(path: Path, model: ir.Model) -> None:
     folder = path.resolve().parent
-    for value in model.graph.initializers.values():
-        tensor = value.const_value
-        if not isinstance(tensor, ir.ExternalTensor):
-            continue
+    for tensor in _external_tensors(model):
         file = (folder / tensor.location).resolve()
-        where = f"{path}: tensor '{value.name}' lies in '{tensor.location}'"
+        where = f"{path}: tensor '{tensor.name}' lies in '{tensor.location}'"
         if not file.is_relative_to(folder):
             msg = f"{where}, outside the model's folder: refused"
             raise ModelError(msg)
@@ -77,6 +135,19 @@ def _check_external(path: Path, model: ir.Model) -> None:
         if file.stat().st_size < end:
             msg = f"{where}, which is truncated: {file.stat().st_size} bytes, {end} needed"
             raise ModelError(msg)
+
+
+def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
+    """Yield those of the graph, of its subgraphs and functions, and of nodes' attributes."""
+    for graph in (model.graph, *model.graph.subgraphs()):
+        for value in graph.initializers.values():
+            if isinstance(value.const_value, ir.ExternalTensor):
+                yield value.const_value
+    inner = (function.all_nodes() for function in model.functions.values())
+    for node in chain(model.graph.all_nodes(), *inner):
+        for attribute in node.attributes.values():
+            if isinstance(attribute.value, ir.ExternalTensor):
+                yield attribute.value
 
 
 def _convert_opset(model: ir.Model, path: Path) -> ir.Model:

@@ -44,6 +44,9 @@ def _mode(folder: Path, name: str) -> str:
         msg = f"{path}: the pooling module's config.json is missing; copy the whole directory"
         raise ModelError(msg)
     values = read_json(path)
+    if not isinstance(values, dict):
+        msg = f"{path}: not a JSON object"
+        raise ModelError(msg)
     chosen = [key for key, on in values.items() if key.startswith("pooling_mode_") and on is True]
     known = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
     if len(chosen) != 1 or chosen[0] not in known:

@@ -11,6 +11,14 @@ from edgecompile.errors import ModelError, UnsupportedError
 from edgecompile.export.checkpoint import Config, read_config
 
 INSTALL = "pip install 'edgecompile[export]'"
+INPUTS = (
+    "config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "modules.json",
+    "*/config.json",
+    "tokenizer.json",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,29 +39,15 @@ class Source:
         """Return the model's name, for the bundle."""
         return self.path.absolute().name if self.path.is_dir() else self.path.stem
 
-    def longest(self, limit: int) -> int:
-        """Return how many tokens the model takes, at most `limit`; padding ids count off."""
-        rows = self.config.values.get("max_position_embeddings") if self.config else None
-        if not isinstance(rows, int) or self.config is None:
-            return limit
-        offset = self.config.model_type.endswith("roberta")
-        taken = int(self.config.number("pad_token_id", 1)) + 1 if offset else 0
-        return min(limit, rows - taken)
-
     @property
     def files(self) -> list[Path]:
         """Return the files that the graph and the tokens come from."""
         if self.route == "onnx":
-            beside = sorted(self.folder.glob(f"{self.path.name}*"))
-            return [*beside, *self.folder.glob("tokenizer.json")]
-        patterns = (
-            "config.json",
-            "*.safetensors",
-            "modules.json",
-            "*/config.json",
-            "tokenizer.json",
-        )
-        return sorted({path for pattern in patterns for path in self.folder.glob(pattern)})
+            from edgecompile.export import onnx_file
+
+            tokenizer = self.folder.glob("tokenizer.json")
+            return [self.path, *onnx_file.external_files(self.path), *tokenizer]
+        return sorted({path for pattern in INPUTS for path in self.folder.glob(pattern)})
 
 
 def find_source(path: Path) -> Source:

@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,10 @@ MEMORY_HOW = "peak resident set of a fresh Python process that loads the model a
 def profile_host(
     target: Target, models: Mapping[str, Path], feed: Feed, sequences: Sequence[int], repeats: int
 ) -> dict[str, Any]:
-    """Profile `models`, the "float" one and the "artifact", on a feed.
+    """Profile the "float" model and the "artifact" on a feed.
 
-    Each number has its unit, its kind and how it was got. A target that this host cannot run gets sizes, and nulls with the reason.
+    Each number has its unit, its kind and how it was got. A target that this host cannot run gets
+    sizes, and nulls with the reason.
     """
     host = read_host()
     reason = why_not(host, target)
@@ -36,15 +36,11 @@ def profile_host(
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
         peer, file = Path(folder) / "dynamic.onnx", Path(folder) / "feed.npz"
         np.savez(file, **resize(feed, max(sequences)))  # type: ignore[arg-type]
-        with ThreadPoolExecutor() as pool:  # nothing is timed yet: let two processes run at once
-            quantized = pool.submit(quantize_dynamic, models["float"], peer)
-            numbers = _memory(models, file, max(sequences))
-            failure = quantized.result()
+        failure = quantize_dynamic(models["float"], peer)
         if failure is None:
             models = {**models, "dynamic_int8": peer}
-            numbers += _memory({"dynamic_int8": peer}, file, max(sequences))
         paths = {name: str(path) for name, path in models.items()}
-        numbers = _sizes(models) + numbers
+        numbers = _sizes(models) + _memory(models, file, max(sequences))
         for threads in sorted({1, host.threads}):
             numbers += _latencies(Request(paths, str(file), sequences, threads, repeats))
     profile = _profile(target, host, numbers)

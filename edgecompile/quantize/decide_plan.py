@@ -1,6 +1,6 @@
 """What was observed -> the plan: ranges, equalising factors, and which Linears stay float."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -27,14 +27,38 @@ def decide_plan(model: ir.Model, observed: Mapping[str, Observed]) -> Plan:
             kept[linear.name] = "calibration saw nothing of its input"
         else:
             readers.setdefault(name, []).append(linear)
-    activations = {name: _decide(observed[name], users) for name, users in readers.items()}
+    activations: dict[str, Activation] = {}
+    for group in _sharing_weights(readers):
+        users = [user for name in group for user in readers[name]]
+        alpha = _alpha(users[0])
+        peak = np.max([observed[name].peak for name in group], axis=0)
+        weights = {user.weight: weight_of(user) for user in users}
+        s = equalising_factors(peak, list(weights.values()), alpha)
+        activations |= {name: _activation(observed[name], s, alpha) for name in group}
     return Plan(activations, kept, embeddings=True)
 
 
-def _decide(seen: Observed, users: list[Linear]) -> Activation:
-    producer = users[0].x.producer()
-    alpha = ALPHA.get(producer.op_type, OTHER_ALPHA) if producer is not None else OTHER_ALPHA
-    s = equalising_factors(seen.peak, [weight_of(user) for user in users], alpha)
+def _sharing_weights(readers: Mapping[str, Sequence[Linear]]) -> list[list[str]]:
+    """Group activations whose Linears share weights (ALBERT's layers): they share factors too."""
+    groups: list[tuple[set[ir.Value], list[str]]] = []
+    for name, users in readers.items():
+        weights, names = {user.weight for user in users}, [name]
+        apart = []
+        for group in groups:
+            if group[0] & weights:
+                weights, names = group[0] | weights, [*group[1], *names]
+            else:
+                apart.append(group)
+        groups = [*apart, (weights, names)]
+    return [names for _, names in groups]
+
+
+def _alpha(user: Linear) -> float:
+    producer = user.x.producer()
+    return ALPHA.get(producer.op_type, OTHER_ALPHA) if producer is not None else OTHER_ALPHA
+
+
+def _activation(seen: Observed, s: FloatArray, alpha: float) -> Activation:
     low, high = float((seen.low / s).min()), float((seen.high / s).max())
     return Activation(low, high, s, (seen.mean / s).astype(np.float32), alpha)
 

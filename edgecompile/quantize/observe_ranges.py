@@ -46,12 +46,17 @@ class Observed:
 def observe_ranges(model: ir.Model, feeds: Iterable[Feed]) -> dict[str, Observed]:
     """Return what each Linear's input showed; `model` must be in a form that onnxruntime runs."""
     names = sorted({str(linear.x.name) for linear in linears(model.graph)})
+    if not names:
+        return {}
     run = session(model, outputs=names)
     observed: dict[str, Observed] = {}
-    for feed in feeds:
+    for number, feed in enumerate(feeds, 1):
         valid = valid_tokens(feed)
         for name, array in zip(names, run.run(names, feed), strict=True):
             rows = _rows(array, valid)
+            if not len(rows):
+                msg = f"calibration sample {number} holds no token that is not padding"
+                raise DataError(msg)
             if not np.isfinite(rows).all():
                 msg = f"tensor '{name}' became NaN or infinite in float: the model or data is bad"
                 raise DataError(msg)

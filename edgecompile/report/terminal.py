@@ -33,11 +33,10 @@ def summary(manifest: Row, profile: Row) -> dict[str, Any]:
 
 def build_table(rows: Sequence[Row]) -> "Table":
     """Return one line a bundle: size, accuracy, latency against float and dynamic int8."""
+    from rich import box
     from rich.table import Table
 
-    table = Table(
-        title="built", caption=_caption(rows), caption_justify="left", title_justify="left"
-    )
+    table = Table(box=box.ROUNDED, caption=_caption(rows), caption_justify="left")
     for name in ("target", "size", "of float", "accuracy", "float", "dynamic int8", "artifact"):
         table.add_column(name, justify="left" if name == "target" else "right")
     for row in rows:
@@ -60,8 +59,8 @@ def _caption(rows: Sequence[Row]) -> str:
         else:
             metric = {"cosine": "mean cosine", "agreement": "agreement of argmax"}[row["metric"]]
             lines.append(
-                f"{row['target']}: median time of one inference, {row['sequence']} tokens, batch 1,"
-                f" 1 thread, measured here; accuracy: {metric} to float"
+                f"{row['target']}: {metric} to float; median of one inference of"
+                f" {row['sequence']} tokens, 1 thread, measured here"
             )
     return "\n".join(lines)
 

@@ -32,13 +32,18 @@ def apply_equalisation(model: ir.Model, plan: Plan) -> ir.Model:
     for linear in by_output.values():
         if linear.name not in plan.kept_float:
             readers.setdefault(str(linear.x.name), []).append(linear)
+    planned = {linear.matmul for users in readers.values() for linear in users}
+    scaled: set[ir.Value] = set()
     for name, activation in plan.activations.items():
         s = activation.smoothing
         if name not in readers or np.all(s == 1):
             continue
         value = readers[name][0].x
-        for linear in readers[name]:
-            _rescale(model.graph, linear.weight, s[:, None])
+        _part_from_floats(model.graph, readers[name], planned)
+        for weight in {linear.weight: None for linear in readers[name]}:
+            if weight not in scaled:  # a plan gives all readers of a shared weight the same factors
+                _rescale(model.graph, weight, s[:, None])
+                scaled.add(weight)
         source = _value_projection(value, by_output, len(readers[name]))
         if source is not None:
             _rescale(model.graph, source.weight, 1 / s)
@@ -48,6 +53,18 @@ def apply_equalisation(model: ir.Model, plan: Plan) -> ir.Model:
             _multiply(model.graph, value, 1 / s, readers[name])
     model.metadata_props[EQUALISED] = "yes"
     return sweep(model)
+
+
+def _part_from_floats(graph: ir.Graph, users: list[Linear], planned: set[ir.Node]) -> None:
+    """Give a weight that stays float elsewhere a copy there, for it must not be scaled."""
+    for weight in {user.weight: None for user in users}:
+        others = [node for node in weight.consumers() if node not in planned]
+        if others:
+            copy = add_initializer(graph, f"{weight.name}.float", weight_array(weight))
+            for node in others:
+                for index, value in enumerate(node.inputs):
+                    if value is weight:
+                        node.replace_input_with(index, copy)
 
 
 def _rescale(graph: ir.Graph, value: ir.Value, factors: FloatArray) -> None:
@@ -64,7 +81,9 @@ def _value_projection(
     if node is None or node.op_type != "Attention" or len(context.uses()) != readers:
         return None
     v = present(node.inputs[2])
-    source = by_output.get(v.name) if len(v.uses()) == 1 else None
+    if context.is_graph_output() or v.is_graph_output() or len(v.uses()) != 1:
+        return None
+    source = by_output.get(v.name)
     if source is None or len(source.weight.uses()) != 1:
         return None
     return source if source.bias is None or len(source.bias.uses()) == 1 else None

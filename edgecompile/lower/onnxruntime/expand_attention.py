@@ -26,20 +26,23 @@ from edgecompile.graph import (
     present,
     substitute,
     sweep,
+    weight_of,
 )
 from edgecompile.passes import rewrite
+from edgecompile.plan import Plan
 from edgecompile.target import Target
 
 HEADS_FIRST = [0, 2, 1, 3]
 
 
 @rewrite(needs=[equalised], gives=[attention_runs])
-def expand_attention(model: ir.Model, target: Target) -> ir.Model:
+def expand_attention(model: ir.Model, plan: Plan, target: Target) -> ir.Model:
     """Attention -> the form that the target's file names."""
     model = model.clone()
     masks: dict[ir.Value, ir.Value] = {}
+    joined: dict[tuple[ir.Value, ...], tuple[ir.Value, ir.Value]] = {}
     for node in [n for n in model.graph if n.op_type == "Attention" and not n.domain]:
-        packed = _pack(model.graph, node)
+        packed = _pack(model.graph, node, plan, joined)
         tape = ir.tape.Tape()
         if target.forms.attention == "operator":
             _operator(model.graph, tape, node, packed, masks)
@@ -49,22 +52,33 @@ def expand_attention(model: ir.Model, target: Target) -> ir.Model:
     return sweep(model)
 
 
-def _pack(graph: ir.Graph, node: ir.Node) -> ir.Value | None:
-    """Join the Linears of q, k and v into one, if they read one tensor and are alike."""
+def _pack(
+    graph: ir.Graph,
+    node: ir.Node,
+    plan: Plan,
+    joined: dict[tuple[ir.Value, ...], tuple[ir.Value, ir.Value]],
+) -> ir.Value | None:
+    """Join the Linears of q, k and v into one, if they read one tensor and none stays float.
+
+    Layers that share their weights share the joined ones.
+    """
     by_output = {linear.y: linear for linear in linears(graph)}
     found = [by_output.get(present(value)) for value in node.inputs[:3]]
     parts = [p for p in found if p is not None and p.bias is not None and len(p.y.uses()) == 1]
+    parts = [p for p in parts if p.name not in plan.kept_float and not p.y.is_graph_output()]
     if len(parts) != 3 or len({(p.x, dim(p.weight, 1)) for p in parts}) != 1:
         return None
-    weight = np.concatenate([constant(p.weight) for p in parts], axis=1)
-    bias = np.concatenate([constant(p.bias) for p in parts])
     name, tape = f"{node.name}.qkv", ir.tape.Tape()
-    y = tape.op(
-        "MatMul",
-        [parts[0].x, add_initializer(graph, f"{name}.weight", weight)],
-        name=f"{name}.matmul",
-    )
-    y = tape.op("Add", [y, add_initializer(graph, f"{name}.bias", bias)], name=f"{name}.add")
+    key = tuple(v for p in parts for v in (p.weight, p.bias) if v is not None)
+    if key not in joined:
+        weight = np.concatenate([weight_of(p) for p in parts], axis=1)
+        bias = np.concatenate([constant(p.bias) for p in parts])
+        joined[key] = (
+            add_initializer(graph, f"{name}.weight", weight),
+            add_initializer(graph, f"{name}.bias", bias),
+        )
+    y = tape.op("MatMul", [parts[0].x, joined[key][0]], name=f"{name}.matmul")
+    y = tape.op("Add", [y, joined[key][1]], name=f"{name}.add")
     graph.insert_before(_first(graph, parts).matmul, list(tape.nodes))
     return y
 
@@ -94,13 +108,17 @@ def _operator(
 
 def _expanded(graph: ir.Graph, masks: dict[ir.Value, ir.Value], mask: ir.Value) -> ir.Value:
     """[B, 1, 1, S] -> [B, 1, S, S], once for all layers: onnxruntime wants a row a query."""
-    if mask not in masks and (producer := mask.producer()) is not None:
+    if mask not in masks:
         tape, one = ir.tape.Tape(), add_int64(graph, 1)
         length = tape.op("Shape", [mask], {"start": 3, "end": 4}, name="mask.length")
         shape = tape.op("Concat", [one, one, length, one], {"axis": 0}, name="mask.shape")
         masks[mask] = tape.op("Expand", [mask, shape], name="mask.expanded")
-        graph.insert_after(producer, list(tape.nodes))
-    return masks.get(mask, mask)
+        producer = mask.producer()
+        if producer is not None:
+            graph.insert_after(producer, list(tape.nodes))
+        else:
+            graph.insert_before(graph[0], list(tape.nodes))
+    return masks[mask]
 
 
 def _heads(graph: ir.Graph, tape: ir.tape.Tape, node: ir.Node, packed: ir.Value | None) -> None:

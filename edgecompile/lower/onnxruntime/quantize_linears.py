@@ -7,6 +7,8 @@ b' takes back the mean error that rounding the weight makes on the calibration d
 b' = b - E[x] @ (scale_w * Wq - W)   (Nagel et al. 2019, section 4.2).
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import onnx_ir as ir
 
@@ -33,55 +35,60 @@ EQUALISED_SUFFIX = ".equalised"
 def quantize_linears(model: ir.Model, plan: Plan, target: Target) -> ir.Model:
     """MatMul and Add -> QuantizeLinear and MatMulIntegerToFloat."""
     model = model.clone()
-    quantized: dict[str, tuple[ir.Value, ir.Value, ir.Value]] = {}
+    inputs: dict[ir.Value, Quantized] = {}
+    weights: dict[ir.Value, Quantized] = {}
     for linear in list(linears(model.graph)):
         activation = plan.activations.get(str(linear.x.name).removesuffix(EQUALISED_SUFFIX))
         if activation is not None and linear.name not in plan.kept_float:
-            _quantize(model.graph, linear, activation, target, quantized)
+            if linear.x not in inputs:
+                inputs[linear.x] = _quantize_input(model.graph, linear, activation, target)
+            if linear.weight not in weights:
+                weights[linear.weight] = _quantize_weight(model.graph, linear, target)
+            x, weight = inputs[linear.x], weights[linear.weight]
+            _quantize(model.graph, linear, activation, x, weight)
             model.graph.opset_imports[MICROSOFT] = 1
     return sweep(model)
 
 
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """A tensor in int8, its scale, and its zero point (None: 0)."""
+
+    q: ir.Value
+    scale: ir.Value
+    zero: ir.Value | None
+
+
 def _quantize(
-    graph: ir.Graph,
-    linear: Linear,
-    activation: Activation,
-    target: Target,
-    quantized: dict[str, tuple[ir.Value, ir.Value, ir.Value]],
+    graph: ir.Graph, linear: Linear, activation: Activation, x: Quantized, weight: Quantized
 ) -> None:
-    name, x = linear.name, linear.x
-    tape = ir.tape.Tape()
-    if str(x.name) not in quantized:
-        quantized[str(x.name)] = _quantize_input(graph, tape, x, activation, target)
-    q, scale, zero = quantized[str(x.name)]
-    weight = weight_of(linear)
-    wq, ws = quantize_weight(weight, target.weight)
-    bias = np.zeros(weight.shape[1]) if linear.bias is None else weight_array(linear.bias)
-    bias = (bias - activation.mean @ (wq * ws - weight)).astype(np.float32)
-    tape.op(
-        "MatMulIntegerToFloat",
-        [
-            q,
-            add_initializer(graph, f"{name}.weight_int8", wq),
-            scale,
-            add_initializer(graph, f"{name}.weight_scale", ws),
-            zero,
-            None,
-            add_initializer(graph, f"{name}.bias_int8", bias),
-        ],
-        domain=MICROSOFT,
-        name=name,
-    )
-    substitute(graph, linear.nodes, tape.nodes)
+    name, w = linear.name, weight_of(linear)
+    rounded = weight_array(weight.q) * weight_array(weight.scale)
+    bias = np.zeros(w.shape[1]) if linear.bias is None else weight_array(linear.bias)
+    bias = (bias - activation.mean @ (rounded - w)).astype(np.float32)
+    b = add_initializer(graph, f"{name}.bias_int8", bias)
+    inputs = [x.q, weight.q, x.scale, weight.scale, x.zero, weight.zero, b]
+    node = ir.node("MatMulIntegerToFloat", inputs, domain=MICROSOFT, name=name)
+    substitute(graph, linear.nodes, [node])
+
+
+def _quantize_weight(graph: ir.Graph, linear: Linear, target: Target) -> Quantized:
+    q, scale = quantize_weight(weight_of(linear), target.weight)
+    values = [
+        add_initializer(graph, f"{linear.name}.{suffix}", array)
+        for suffix, array in (("weight_int8", q), ("weight_scale", scale))
+    ]
+    return Quantized(values[0], values[1], None)
 
 
 def _quantize_input(
-    graph: ir.Graph, tape: ir.tape.Tape, x: ir.Value, activation: Activation, target: Target
-) -> tuple[ir.Value, ir.Value, ir.Value]:
+    graph: ir.Graph, linear: Linear, activation: Activation, target: Target
+) -> Quantized:
+    x = linear.x
     scale, zero = affine(activation.low, activation.high)
-    number: np.uint8 | np.int8 = np.uint8(zero)
-    if target.activation == "int8":
-        number = np.int8(zero - 128)
+    number = np.uint8(zero) if target.activation == "uint8" else np.int8(zero - 128)
     s = add_initializer(graph, f"{x.name}.scale", np.array(scale, np.float32))
     z = add_initializer(graph, f"{x.name}.zero", np.array(number))
-    return tape.op("QuantizeLinear", [x, s, z], name=f"{x.name}.int8"), s, z
+    node = ir.node("QuantizeLinear", [x, s, z], name=f"{x.name}.int8")
+    graph.insert_before(linear.matmul, node)
+    return Quantized(node.outputs[0], s, z)

@@ -1,0 +1,107 @@
+"""Latency: models are timed in turn, warm-up left out, in a process of their own."""
+
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CalledProcessError
+
+import numpy as np
+import onnx.parser
+import pytest
+
+from edgecompile.profile import measure_latency as latency
+from edgecompile.profile.measure_latency import WARM_UP, Request, measure_latency, resize
+from edgecompile.samples import Feed
+
+
+class Clock:
+    """A clock that moves only when it is told to."""
+
+    def __init__(self) -> None:
+        """Start at some time."""
+        self.now = 100.0
+
+    def perf_counter(self) -> float:
+        """Return the time in seconds."""
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Put a clock of the test's own in the place of the machine's."""
+    made = Clock()
+    monkeypatch.setattr(latency, "time", made)
+    return made
+
+
+def runner(clock: Clock, name: str, seconds: list[float], log: list[str]) -> Callable[[Feed], None]:
+    """Return a model that takes so many seconds in its first, second, ... run."""
+    left = iter(seconds)
+
+    def run(feed: Feed) -> None:
+        assert list(feed) == ["x"]
+        log.append(name)
+        clock.now += next(left)
+
+    return run
+
+
+def test_models_take_turns(clock: Clock) -> None:
+    """All models run once before any runs again: drift hits them alike."""
+    log: list[str] = []
+    runners = {name: runner(clock, name, [1] * 9, log) for name in ("b", "c", "a")}
+    latency.time_in_turn(runners, {"x": np.zeros(1)}, 2)
+    assert log == ["b", "c", "a"] * (WARM_UP + 2)
+
+
+def test_warm_up_is_left_out(clock: Clock) -> None:
+    """The first runs are not counted; the others are milliseconds of that model alone."""
+    slow = runner(clock, "slow", [9] * WARM_UP + [2, 3], [])
+    fast = runner(clock, "fast", [5] * WARM_UP + [0.25, 0.5], [])
+    found = latency.time_in_turn({"slow": slow, "fast": fast}, {"x": np.zeros(1)}, 2)
+    assert found == {"slow": [2000, 3000], "fast": [250, 500]}
+    assert WARM_UP >= 1
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"), [(2, [[1, 2]]), (3, [[1, 2, 3]]), (7, [[1, 2, 3, 1, 2, 3, 1]])]
+)
+def test_feed_is_resized(length: int, expected: list[list[int]]) -> None:
+    """Token rows are cut or repeated to the length; what is no token row stays."""
+    image = np.zeros((1, 3, 4, 4), np.float32)
+    feed = {"ids": np.array([[1, 2, 3]]), "mask": np.ones((1, 3), np.int64), "image": image}
+    found = resize(feed, length)
+    np.testing.assert_array_equal(found["ids"], expected)
+    np.testing.assert_array_equal(found["mask"], np.ones((1, length)))
+    assert found["ids"].dtype == np.int64
+    assert found["image"] is image
+    assert feed["ids"].shape == (1, 3)
+
+
+def test_request_is_answered_by_another_process(tmp_path: Path) -> None:
+    """Every model is timed at every length, in the order asked for; the fields say how."""
+    proto = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 18]> m (int64[b, s] x) => (int64[b, s] y)'
+        "{ y = Add(x, x) }"
+    )
+    paths = {name: str(tmp_path / f"{name}.onnx") for name in ("float", "artifact")}
+    for path in paths.values():
+        onnx.save(proto, path)
+    np.savez(tmp_path / "feed.npz", x=np.arange(4)[None])
+    request = Request(paths, str(tmp_path / "feed.npz"), (8, 2), threads=1, repeats=3)
+    found = measure_latency(request)
+    assert [(row.model, row.sequence) for row in found] == [
+        ("float", 8),
+        ("artifact", 8),
+        ("float", 2),
+        ("artifact", 2),
+    ]
+    assert all((row.threads, row.repeats) == (1, 3) for row in found)
+    assert all(0 < row.p50_ms <= row.p90_ms for row in found)
+
+
+def test_failure_in_the_other_process_is_an_error(tmp_path: Path) -> None:
+    """A model that cannot be timed is no empty answer."""
+    np.savez(tmp_path / "feed.npz", x=np.arange(4)[None])
+    missing = {"float": str(tmp_path / "missing.onnx")}
+    with pytest.raises(CalledProcessError):
+        measure_latency(Request(missing, str(tmp_path / "feed.npz"), (2,), 1, 1))

@@ -1,0 +1,174 @@
+"""The whole way, on tiny models: stages, bundles, the gate."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+import pytest
+
+from edgecompile import pipeline, recipe, target
+from edgecompile.errors import GateError, OutputError, UnknownNameError
+from edgecompile.inspect_file import inspect_file
+from edgecompile.recipe import GateTable, ProfileTable, QuantizeTable, Recipe
+
+QUICK = Recipe(profile=ProfileTable(sequence=(8,), repeats=1))
+LOOSE = dataclasses.replace(QUICK, gate=GateTable(cosine_mean=0.9, agreement=0.5))
+
+
+def build(
+    model: Path, output: Path, *targets: str, wishes: Recipe = LOOSE
+) -> list[pipeline.Bundle]:
+    """Build quietly."""
+    return list(pipeline.build(model, targets, output, wishes, pipeline.Trace()))
+
+
+@pytest.mark.parametrize("name", target.names())
+def test_every_target_gets_a_whole_bundle(
+    name: str, checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A bundle holds the artifact, golden vectors, smoke test, profile and manifest, no more."""
+    (bundle,) = build(checkpoint(), tmp_path / "dist", name)
+    assert bundle.folder == tmp_path / "dist" / f"model-{name}"
+    files = {path.name for path in bundle.folder.iterdir()}
+    assert files == {"model.onnx", "golden.npz", "smoke.py", "profile.json", "manifest.json"}
+    written = json.loads((bundle.folder / "manifest.json").read_text())
+    assert written == bundle.manifest
+    assert set(written["files"]) == files - {"manifest.json"}
+
+
+def test_artifact_says_opset_and_ir_version_of_its_target(
+    checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The target's opset is what the file declares."""
+    model = checkpoint()
+    for name in target.names():
+        (bundle,) = build(model, tmp_path / "dist", name)
+        proto = onnx.load(bundle.folder / "model.onnx")
+        standard = next(o.version for o in proto.opset_import if not o.domain)
+        assert standard == target.load(name).opset
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "roberta", "xlm-roberta"])
+@pytest.mark.parametrize("head", [None, "sequence", "token"])
+def test_native_families_and_heads_become_int8(
+    family: str, head: str | None, checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Every Linear but the last is int8, and the manifest says why the last is not."""
+    (bundle,) = build(checkpoint(family, head), tmp_path / "dist", "aarch64")
+    layers = inspect_file(bundle.folder)["linears"]
+    floats = {row["name"]: row["why"] for row in layers if row["format"] == "float"}
+    assert floats == bundle.manifest["quantization"]["kept_float"]
+    assert len(floats) == (0 if head is None else 1)
+    assert bundle.manifest["accuracy"]["metric"] == ("cosine" if head is None else "agreement")
+
+
+def test_the_same_build_gives_the_same_artifact(
+    checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Artifact, golden vectors and smoke test do not change from build to build."""
+    model = checkpoint(sentence_transformers=True)
+    hashes = []
+    for folder in ("one", "two"):
+        (bundle,) = build(model, tmp_path / folder, "aarch64")
+        files = dict(bundle.manifest["files"])
+        hashes.append([files[name] for name in ("model.onnx", "golden.npz", "smoke.py")])
+    assert hashes[0] == hashes[1]
+
+
+def test_a_target_that_cannot_run_here_is_not_timed(
+    checkpoint: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Latency is null with the reason, never a made-up number."""
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    (bundle,) = build(checkpoint(), tmp_path / "dist", "raspberry-pi-5")
+    latency = [n for n in bundle.profile["numbers"] if n["name"] == "latency_p50"]
+    assert [(n["value"], n["kind"]) for n in latency] == [(None, None)]
+    assert latency[0]["how"] == "this host is riscv64, raspberry-pi-5 is aarch64"
+
+
+def test_every_number_says_how_it_was_got(checkpoint: Callable[..., Path], tmp_path: Path) -> None:
+    """Each number of the profile has a unit, a kind and a how."""
+    (bundle,) = build(checkpoint(), tmp_path / "dist", "x86-64")
+    for number in bundle.profile["numbers"]:
+        assert number["unit"]
+        assert number["how"]
+        assert (number["kind"] == "measured") == (number["value"] is not None)
+
+
+def test_below_the_gate_nothing_is_written(checkpoint: Callable[..., Path], tmp_path: Path) -> None:
+    """The error names figure, floor and worst layer; an older bundle stays; no scratch is left."""
+    model, output = checkpoint(), tmp_path / "dist"
+    (old,) = build(model, output, "aarch64")
+    strict = dataclasses.replace(QUICK, gate=GateTable(cosine_mean=1.0))
+    with pytest.raises(GateError) as error:
+        build(model, output, "aarch64", wishes=strict)
+    assert error.value.exit_code == 3
+    assert "the gate wants 1.0000; no bundle was written; worst layer: '" in str(error.value)
+    assert [path.name for path in output.iterdir()] == [old.folder.name]
+    assert json.loads((old.folder / "manifest.json").read_text()) == old.manifest
+
+
+def test_scheme_none_gives_the_float_model(checkpoint: Callable[..., Path], tmp_path: Path) -> None:
+    """Without quantization the artifact answers as the float model does."""
+    wishes = dataclasses.replace(QUICK, quantize=QuantizeTable(scheme="none"))
+    (bundle,) = build(checkpoint(), tmp_path / "dist", "raspberry-pi-5", wishes=wishes)
+    assert bundle.manifest["accuracy"]["min"] == pytest.approx(1, abs=1e-6)
+
+
+def test_an_unknown_target_stops_before_any_work(tmp_path: Path) -> None:
+    """The model is not even looked at."""
+    with pytest.raises(UnknownNameError, match="did you mean 'raspberry-pi-5'"):
+        build(tmp_path / "nothing", tmp_path / "dist", "raspberry-pi5")
+
+
+def test_output_that_cannot_be_written_is_one_line(
+    checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A file where the folder should be is named."""
+    (tmp_path / "dist").write_text("")
+    with pytest.raises(OutputError, match="dist: cannot write there"):
+        build(checkpoint(), tmp_path / "dist", "x86-64")
+
+
+def test_dump_writes_the_graph_after_every_step(
+    checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Files are called NNN_stage_pass.onnx, in the manifest's order."""
+    trace = pipeline.Trace(dump=tmp_path / "dump")
+    (bundle,) = pipeline.build(checkpoint(), ["aarch64"], tmp_path / "dist", LOOSE, trace)
+    names = sorted(path.name for path in (tmp_path / "dump").iterdir())
+    steps = [f"{s['stage'].replace('/', '-')}_{s['name']}" for s in bundle.manifest["steps"]]
+    assert names == [f"{number:03}_{step}.onnx" for number, step in enumerate(steps, 1)]
+    assert {"seconds", "ops", "bytes"} <= set(bundle.manifest["steps"][0])
+
+
+def test_an_onnx_file_with_a_tokenizer_beside_it_builds(
+    checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The float model in plain ONNX goes the same way, and its attention is found again."""
+    from edgecompile.export.read_model import export, find_source
+    from edgecompile.passes import passes_of, run
+
+    folder = checkpoint(sentence_transformers=True)
+    *_, (_, plain) = run(passes_of("lower/exchange"), export(find_source(folder)))
+    ir.save(plain, folder / "plain.onnx")
+    (bundle,) = build(folder / "plain.onnx", tmp_path / "dist", "x86-64")
+    assert bundle.folder.name == "plain-x86-64"
+    ops = [node.op_type for node in ir.load(bundle.folder / "model.onnx").graph]
+    assert ops.count("Attention") == 2
+    assert ops.count("MatMul") == 0
+
+
+@pytest.mark.slow
+def test_minilm_keeps_its_answers_and_a_quarter_of_its_size(minilm: Path, tmp_path: Path) -> None:
+    """The figures that the README promises, on this CPU, whatever it is."""
+    wishes = dataclasses.replace(recipe.Recipe(), profile=ProfileTable(sequence=(16,), repeats=3))
+    names = ["x86-64", "raspberry-pi-5", "raspberry-pi-4"]
+    for bundle in build(minilm, tmp_path, *names, wishes=wishes):
+        accuracy = bundle.manifest["accuracy"]
+        assert accuracy["mean"] >= 0.997
+        assert accuracy["min"] >= 0.99
+        assert (bundle.folder / "model.onnx").stat().st_size < 24e6

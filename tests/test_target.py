@@ -1,0 +1,184 @@
+"""Targets: one file each, and each mistake in one is named."""
+
+import importlib
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from edgecompile import target
+from edgecompile.errors import EdgeCompileError, RecipeError, UnknownNameError
+from edgecompile.opset import ir_version_of
+
+FILES = sorted(target.targets_dir().glob("*.toml"))
+
+GOOD = """
+description  = "a board"
+engine       = "onnxruntime"
+isa          = "aarch64"
+cpu_features = ["asimd", "asimddp"]
+activation   = "int8"
+weight       = "int8"
+opset        = 18
+runtime      = ">=1.17"
+
+[forms]
+attention = "packed"
+gelu      = "erf"
+"""
+REQUIRED = ("description", "engine", "isa", "activation", "weight", "opset", "runtime")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a folder of a test's own in the place of targets/."""
+    monkeypatch.setattr(target, "targets_dir", lambda: tmp_path)
+    return tmp_path
+
+
+def message(folder: Path, text: str) -> str:
+    """Return the message of a wrong target file, its path written as T."""
+    path = folder / "board.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(EdgeCompileError) as caught:
+        target.load("board")
+    assert caught.value.exit_code == 1
+    return str(caught.value).replace(str(path), "T")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_target_file_loads(path: Path) -> None:
+    """Each file of targets/ is a target named after it, with all that its table says."""
+    table = tomllib.loads(path.read_text(encoding="utf-8"))
+    found = target.load(path.stem)
+    assert found.name == path.stem
+    assert {k: getattr(found.forms, k) for k in table["forms"]} == table.pop("forms")
+    assert {k: getattr(found, k) for k in table} == table | {
+        "cpu_features": tuple(table["cpu_features"])
+    }
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_target_names_what_exists(path: Path) -> None:
+    """A target's engine can be emitted for, its opset is one of onnx, its runtime a version."""
+    found = target.load(path.stem)
+    assert callable(importlib.import_module(f"edgecompile.emit.{found.engine}").write)
+    assert ir_version_of(found.opset) > 0
+    assert re.fullmatch(r">=\d+\.\d+", found.runtime)
+    assert all((found.isa, found.cpu_features, found.description))
+
+
+def test_names_are_those_of_the_files(folder: Path) -> None:
+    """A new target is one new file: its name is the target's, and the folder is read in order."""
+    for name in ("b-board", "a-board"):
+        (folder / f"{name}.toml").write_text(GOOD, encoding="utf-8")
+    (folder / "README.md").write_text("no target", encoding="utf-8")
+    assert target.names() == ["a-board", "b-board"]
+    assert target.load("b-board").name == "b-board"
+    assert target.path_of("a-board") == folder / "a-board.toml"
+
+
+def test_committed_targets_are_found() -> None:
+    """The package finds its own targets."""
+    assert FILES
+    assert target.names() == sorted(path.stem for path in FILES)
+
+
+def test_forms_and_features_have_defaults(folder: Path) -> None:
+    """A target may leave out its forms and its CPU's features."""
+    text = re.sub(r"cpu_features.*\n", "", GOOD.partition("[forms]")[0])
+    (folder / "board.toml").write_text(text, encoding="utf-8")
+    found = target.load("board")
+    assert (found.forms, found.cpu_features) == (target.Forms(), ())
+
+
+def test_unknown_target_names_the_nearest(folder: Path) -> None:
+    """A target that does not exist: its name, the nearest one, and all of them."""
+    for name in ("raspberry-pi-4", "x86-64"):
+        (folder / f"{name}.toml").write_text(GOOD, encoding="utf-8")
+    with pytest.raises(UnknownNameError) as caught:
+        target.load("rasberry-pi4")
+    assert str(caught.value) == (
+        "no target named 'rasberry-pi4'; did you mean 'raspberry-pi-4'?"
+        " known: raspberry-pi-4, x86-64"
+    )
+    with pytest.raises(UnknownNameError, match=r"^no target named '\.\./x86-64'; "):
+        target.load("../x86-64")
+
+
+@pytest.mark.parametrize("key", REQUIRED)
+def test_missing_key_is_named(folder: Path, key: str) -> None:
+    """A target file without a key that it must have: the file and the key."""
+    text = re.sub(rf"^{key} .*\n", "", GOOD, flags=re.MULTILINE)
+    assert message(folder, text) == f"T: key '{key}' is missing"
+
+
+def test_unknown_key_is_named(folder: Path) -> None:
+    """A key that targets do not have: the file, the key and the nearest one."""
+    found = message(folder, GOOD.replace("opset ", "opsets"))
+    assert found.startswith("T: no key named 'opsets'; did you mean 'opset'? known: activation, ")
+
+
+def test_unknown_form_is_named(folder: Path) -> None:
+    """A key that [forms] does not have is named with those that it has."""
+    assert message(folder, GOOD.replace("gelu ", "gellu")) == (
+        "T, [forms]: no key named 'gellu'; did you mean 'gelu'? known: attention, gelu"
+    )
+
+
+@pytest.mark.parametrize("key", target.CHOICES)
+def test_unknown_choice_is_named(folder: Path, key: str) -> None:
+    """A value that is none of a key's choices: the file, key, value and all choices."""
+    text = re.sub(rf"^{key} +=.*$", f'{key} = "qqqq"', GOOD, flags=re.MULTILINE)
+    known = ", ".join(sorted(target.CHOICES[key]))
+    assert message(folder, text) == f"T: no {key} named 'qqqq'; known: {known}"
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ('opset = "18"', "T, opset: must be a int, found '18'"),
+        ("opset = 99", "T, opset: must lie between 17 and 23"),
+        ("isa = 3", "T, isa: must be a str, found 3"),
+        ('cpu_features = "avx2"', "T, cpu_features: must be a list, found 'avx2'"),
+        ('runtime = "1.17"', "T, runtime: must look like '>=1.24', found '1.17'"),
+        ('engine = "nope"', "T: no engine named 'nope'; known: onnxruntime"),
+    ],
+)
+def test_wrong_values_are_named(folder: Path, line: str, found: str) -> None:
+    """A value of the wrong type, or that nothing can be made of: file, key, value."""
+    key = line.split(maxsplit=1)[0]
+    assert message(folder, re.sub(rf"^{key} +=.*$", line, GOOD, flags=re.MULTILINE)) == found
+
+
+def test_a_name_is_the_files_own(folder: Path) -> None:
+    """A target is named by its file: a key for it is not known."""
+    assert message(folder, 'name = "x"\n' + GOOD).startswith("T: no key named 'name'; ")
+
+
+def test_near_choice_is_suggested(folder: Path) -> None:
+    """A slip in a value is answered with the choice that was meant."""
+    assert message(folder, GOOD.replace('"packed"', '"pakced"')) == (
+        "T: no attention named 'pakced'; did you mean 'packed'? known: operator, packed"
+    )
+
+
+def test_broken_toml_is_named(folder: Path) -> None:
+    """A file that is not TOML: its path and the parser's reason."""
+    (folder / "board.toml").write_text("engine = \n", encoding="utf-8")
+    with pytest.raises(RecipeError, match=r"board\.toml: not valid TOML: "):
+        target.load("board")
+
+
+def test_reference_uses_forms_that_targets_may_use() -> None:
+    """The float reference is a target like any other: its values are known choices."""
+    reference = target.REFERENCE
+    values = {
+        "activation": reference.activation,
+        "weight": reference.weight,
+        "attention": reference.forms.attention,
+        "gelu": reference.forms.gelu,
+    }
+    assert values.keys() == target.CHOICES.keys()
+    assert all(value in target.CHOICES[key] for key, value in values.items())
