@@ -72,8 +72,7 @@ def fuse_attention(model: ir.Model, probe: Probe) -> ir.Model:
     search = _Search(model.graph, probe)
     starts = [n for n in model.graph if n.op_type in ("Softmax", "Attention") and not n.domain]
     for number, node in enumerate(starts):
-        found = search.run(node)
-        if found is not None:
+        if (found := search.run(node)) is not None:
             _write(search, found, f"attention.{number}")
         elif node.op_type == "Attention":
             _complete(node, probe)
@@ -157,8 +156,7 @@ class _Search:
         seen = self.probe.of(q)
         if seen is None or seen[0].ndim != 4 or len(rest) > 1:
             return None
-        added = [value for value in rest if value is not None]
-        rows = seen[0].size // seen[0].shape[-1]
+        added, rows = [v for v in rest if v is not None], seen[0].size // seen[0].shape[-1]
         return Start([present(q), present(k), *added], present(v), node, added, rows)
 
     def _mix(self, softmax: ir.Node) -> tuple[ir.Node, ir.Value] | None:

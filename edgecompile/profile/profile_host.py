@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,7 @@ def _profile(target: Target, host: Host | None, numbers: list[Number]) -> dict[s
             "cpu": host.cpu,
             "isa": host.isa,
             "features": sorted(host.features & {*target.cpu_features, "vnni", "asimddp"}),
+            "runtime": f"onnxruntime {metadata.version('onnxruntime')}",
             "threads": host.threads,
             "governor": host.governor,
         }

@@ -52,7 +52,12 @@ def build_table(rows: Sequence[Row]) -> "Table":
 
 
 def _caption(rows: Sequence[Row]) -> str:
-    lines = []
+    lines = [
+        f"warning: {row['target']} is slower than {model} here"
+        for row in rows
+        for model in ("float", "dynamic_int8")
+        if is_slower(row, model)
+    ]
     for row in rows:
         if row["not_timed"]:
             lines.append(f"{row['target']} was not timed: {row['not_timed']}")
@@ -63,6 +68,12 @@ def _caption(rows: Sequence[Row]) -> str:
                 f" {row['sequence']} tokens, 1 thread, measured here"
             )
     return "\n".join(lines)
+
+
+def is_slower(row: Row, model: str) -> bool:
+    """Say whether an artifact takes longer than another model that it was timed with."""
+    ours, theirs = row["latency_ms"]["artifact"], row["latency_ms"][model]
+    return ours is not None and theirs is not None and ours > theirs
 
 
 def targets_table(rows: Iterable[Row]) -> "Table":

@@ -1,0 +1,55 @@
+"""The tables of the terminal: they show what was measured, and say what was not."""
+
+import io
+from typing import Any
+
+from rich.console import Console
+
+from edgecompile.report import terminal
+
+MANIFEST = {"target": "board", "accuracy": {"metric": "cosine", "mean": 0.998, "min": 0.99}}
+
+
+def number(name: str, model: str, value: float | None, **where: Any) -> dict[str, Any]:
+    """Return one number of a profile."""
+    return {"name": name, "model": model, "value": value, "how": "a reason", **where}
+
+
+def profile(ours: float | None) -> dict[str, Any]:
+    """Return a profile with one latency a model."""
+    times = {"float": 40.0, "dynamic_int8": 30.0, "artifact": ours}
+    sizes = [number("size", "artifact", 23e6), number("size", "float", 90e6)]
+    where = {"sequence": 128, "threads": 1}
+    return {"numbers": sizes + [number("latency_p50", m, v, **where) for m, v in times.items()]}
+
+
+def shown(row: dict[str, Any]) -> str:
+    """Return what a person sees."""
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(terminal.build_table([row]))
+    return console.export_text()
+
+
+def test_a_bundle_is_summed_up() -> None:
+    """Size, share, accuracy and the three times of the longest sequence on one thread."""
+    text = shown(terminal.summary(MANIFEST, profile(20.0)))
+    for part in ("23.0 MB", "26%", "0.9980 (min 0.9900)", "40.0 ms", "30.0 ms", "20.0 ms", "128"):
+        assert part in text
+    assert "warning" not in text
+
+
+def test_a_slower_artifact_is_not_kept_quiet() -> None:
+    """Slower than float or than dynamic int8: the table says so."""
+    text = shown(terminal.summary(MANIFEST, profile(35.0)))
+    assert "warning: board is slower than dynamic_int8 here" in text
+    assert "slower than float" not in text
+
+
+def test_what_was_not_timed_has_its_reason() -> None:
+    """No number is made up for a board that this host cannot imitate."""
+    row = terminal.summary(MANIFEST, {"numbers": [
+        number("size", "artifact", 23e6), number("size", "float", 90e6),
+        number("latency_p50", "artifact", None),
+    ]})  # fmt: skip
+    assert row["latency_ms"] == {"float": None, "dynamic_int8": None, "artifact": None}
+    assert "board was not timed: a reason" in shown(row)
