@@ -57,6 +57,19 @@ class NeedError(EdgeCompileError):
         super().__init__(f"{name} needs: {fact} But {found}. Add before it: {hint}")
 
 
+class ChangedError(EdgeCompileError):
+    """A canonical graph that does not compute what the exported one did: our bug."""
+
+    exit_code = 70
+
+    def __init__(self, output: str) -> None:
+        """Name the output."""
+        super().__init__(
+            f"bug in canonicalise: output '{output}' is not what the exported model gives; nothing"
+            " was written; please report the model"
+        )
+
+
 class PromiseError(EdgeCompileError):
     """A pass did not do what its `gives` says: a bug in the pass."""
 

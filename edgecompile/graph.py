@@ -109,6 +109,12 @@ def sole_consumer(value: ir.Value, *op_types: str) -> ir.Node | None:
     return users[0]
 
 
+def slices_rows(node: ir.Node) -> bool:
+    """Say whether a Slice takes rows alone."""
+    axes = constant(node.inputs[3]) if len(node.inputs) > 3 else None
+    return node.op_type == "Slice" and axes is not None and axes.tolist() == [0]
+
+
 def linears(graph: ir.Graph) -> Iterator[Linear]:
     """Yield every Linear, in graph order."""
     for node in graph:

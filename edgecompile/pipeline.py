@@ -137,10 +137,12 @@ def _export(source: "Source", trace: Trace) -> "ir.Model":
         model = read_model.export(source)
         done(model)
     if source.route != "native":
-        from edgecompile.probe import take_probe
+        from edgecompile.probe import check_answers, take_probe
 
         trace.say("canonicalise", "recognising attention, LayerNormalization, Gelu and Linears")
-        model = _run("canonicalise", model, {"probe": take_probe(model)}, trace)
+        probe = take_probe(model)
+        model = _run("canonicalise", model, {"probe": probe}, trace)
+        check_answers(lower(model, FLOAT, REFERENCE), probe)
         model = read_model.pooled(source, model)
     return model
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from edgecompile.errors import ModelError
+from edgecompile.errors import ChangedError, ModelError
 from edgecompile.graph import Array, dim
 from edgecompile.session import session
 
@@ -87,6 +87,21 @@ def _run_far(model: ir.Model) -> dict[str, Array]:
         except Exception:  # noqa: S112 - too long for its tables, which onnxruntime says so
             continue
     return {}
+
+
+def check_answers(model: ir.Model, probe: Probe) -> None:
+    """Fail if a rewritten graph, in a form that onnxruntime runs, answers otherwise than before."""
+    names = [str(value.name) for value in model.graph.outputs]
+    feeds = list(probe.feeds)
+    wanted = [[probe.values[name][number] for name in names] for number in range(len(feeds))]
+    if probe.far:
+        feeds.append({name: probe.far[name] for name in feeds[0]})
+        wanted.append([probe.far[name] for name in names])
+    run = session(model)
+    for feed, truths in zip(feeds, wanted, strict=True):
+        for name, answer, truth in zip(names, run.run(names, feed), truths, strict=True):
+            if not close(answer, truth):
+                raise ChangedError(name)
 
 
 def close(a: Array | None, b: Array | None) -> bool:

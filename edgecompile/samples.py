@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from edgecompile.errors import DataError, ModelError
-from edgecompile.graph import dim, scalar
+from edgecompile.graph import dim, scalar, slices_rows
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -118,7 +118,8 @@ def longest_sequence(model: "ir.Model", limit: int) -> int:
         table = node.inputs[0] if node.inputs else None
         if table is None or not table.is_initializer() or table.shape is None:
             continue
-        if node.op_type == "Slice" and len(table.shape) == 2:
+        rows = table.dtype is not None and table.dtype.is_floating_point() and len(table.shape) == 2
+        if rows and slices_rows(node):
             limit = min(limit, dim(table, 0))
         elif node.op_type == "Gather" and (offset := _position_offset(node)) is not None:
             limit = min(limit, dim(table, 0) - offset - 1)

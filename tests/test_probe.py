@@ -8,8 +8,8 @@ import numpy.typing as npt
 import onnx_ir as ir
 import pytest
 
-from edgecompile.errors import ModelError
-from edgecompile.probe import SIZES, TOLERANCE, close, depends_on, take_probe
+from edgecompile.errors import ChangedError, ModelError
+from edgecompile.probe import SIZES, TOLERANCE, check_answers, close, depends_on, take_probe
 
 Array = npt.NDArray[Any]
 Parse = Callable[..., ir.Model]
@@ -178,3 +178,13 @@ def test_shapes_do_not_depend_on_content(graph: Parse) -> None:
     found = {name: set(content[value(model, name)]) for name in ("sh", "n", "e", "a", "c", "y")}
     assert found == {"sh": set(), "n": set(), "e": set(), "a": {"x"}, "c": {"x"}, "y": {"x", "z"}}
     assert content[model.graph.initializers["one"]] == frozenset()
+
+
+def test_a_graph_that_answers_otherwise_is_our_bug(graph: Callable[..., ir.Model]) -> None:
+    """What the rewritten graph gives is compared with what the exported one gave."""
+    text = "(float[b,s] x) => (float[b,s] y) { y = Mul(x, k) }"
+    before = graph(text, k=np.float32(2))
+    probe = take_probe(before)
+    check_answers(before, probe)
+    with pytest.raises(ChangedError, match="output 'y' is not what the exported model gives"):
+        check_answers(graph(text, k=np.float32(2.01)), probe)

@@ -145,7 +145,8 @@ def test_positions_read_by_slice_end_with_their_table() -> None:
     m = model(*BERT, rows=1000)
     zero, length = (ir.val(name, ir.DataType.INT64, [1]) for name in ("zero", "length"))
     positions = add_initializer(m.graph, "positions", np.zeros((40, 2), np.float32))
-    m.graph.append(ir.node("Slice", [positions, zero, length, zero]))
+    rows = add_initializer(m.graph, "rows", np.array([0]))
+    m.graph.append(ir.node("Slice", [positions, zero, length, rows]))
     assert samples.longest_sequence(m, 512) == 40
     assert samples.longest_sequence(m, 16) == 16
 

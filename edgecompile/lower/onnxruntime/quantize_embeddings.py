@@ -9,9 +9,9 @@ import onnx_ir as ir
 
 from edgecompile.graph import (
     add_initializer,
-    constant,
     dim,
     present,
+    slices_rows,
     substitute,
     sweep,
     weight_array,
@@ -38,7 +38,7 @@ def quantize_embeddings(model: ir.Model, plan: Plan) -> ir.Model:
 
 def _is_table(node: ir.Node, table: ir.Value) -> bool:
     axis = node.attributes.get("axis")
-    if node.op_type == "Slice" and not _slices_rows(node):
+    if node.op_type == "Slice" and not slices_rows(node):
         return False
     return (
         table.is_initializer()
@@ -48,11 +48,6 @@ def _is_table(node: ir.Node, table: ir.Value) -> bool:
         and dim(table, 0) >= SMALLEST_ROWS
         and (axis is None or axis.as_int() == 0)
     )
-
-
-def _slices_rows(node: ir.Node) -> bool:
-    axes = constant(node.inputs[3]) if len(node.inputs) > 3 else None
-    return axes is not None and axes.tolist() == [0]
 
 
 def _quantize(graph: ir.Graph, node: ir.Node, table: ir.Value) -> None:
