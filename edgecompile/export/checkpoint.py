@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,18 @@ class Config:
     def number(self, key: str, default: float) -> float:
         """Return a number, or the default that transformers uses."""
         value = self.values.get(key, default)
-        if not isinstance(value, int | float) or isinstance(value, bool):
+        if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
             msg = f"{self.path}: key '{key}' must be a number, found {value!r}"
             raise ModelError(msg)
         return float(value)
 
     def text(self, key: str, default: str) -> str:
         """Return a string, or the default that transformers uses."""
-        value = self.values.get(key, default)
-        return value if isinstance(value, str) else default
+        value = self.values.get(key)
+        if not isinstance(value, str | None):
+            msg = f"{self.path}: key '{key}' must be a text, found {value!r}"
+            raise ModelError(msg)
+        return default if value is None else value
 
     @property
     def model_type(self) -> str:

@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from edgecompile.errors import ModelError
+from edgecompile.export import native
 from edgecompile.export.checkpoint import INDEX, Config, Weights, open_weights, read_config
 
 Checkpoint = Callable[..., Path]
@@ -324,3 +325,24 @@ def test_a_prefix_is_tried_before_the_bare_name(checkpoint: Checkpoint) -> None:
         weights.take("embeddings.LayerNorm.bias", 32), tensors["bert.embeddings.LayerNorm.bias"]
     )
     np.testing.assert_array_equal(weights.take("classifier.bias", 3), tensors["classifier.bias"])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "found"),
+    [
+        ("hidden_act", [1], "must be a text, found [1]"),
+        ("layer_norm_eps", float("inf"), "must be a number, found inf"),
+        ("num_hidden_layers", True, "must be a positive integer, found True"),
+    ],
+)
+def test_values_of_the_wrong_kind_are_told(
+    checkpoint: Callable[..., Path], key: str, value: object, found: str
+) -> None:
+    """A value that is not what its key holds is never taken for the default."""
+    folder = checkpoint("bert")
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    config = read_config(folder)
+    with pytest.raises(ModelError) as error:
+        native.export(folder, config)
+    assert str(error.value) == f"{path}: key '{key}' {found}"

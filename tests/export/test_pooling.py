@@ -192,3 +192,12 @@ def test_nothing_to_average_gives_zero_not_nan(graph: Parse, run: Run) -> None:
     feed = {"x": np.ones((1, 3, 4), np.float32), "attention_mask": np.zeros((1, 3), np.int64)}
     (embedding,) = run(pooled(graph, "mean", normalise=True), feed)
     np.testing.assert_array_equal(embedding, np.zeros((1, 4), np.float32))
+
+
+def test_the_hubs_cache_of_links_is_read(checkpoint: Callable[..., Path], tmp_path: Path) -> None:
+    """In the Hub's cache each file is a link into another folder: it is still the model's own."""
+    folder = checkpoint("bert", sentence_transformers=True)
+    config = folder / "1_Pooling" / "config.json"
+    config.rename(tmp_path / "blob")
+    config.symlink_to(tmp_path / "blob")
+    assert read(folder) == Pooling("mean", normalise=True)
