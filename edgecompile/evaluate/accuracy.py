@@ -8,8 +8,6 @@ import numpy as np
 from edgecompile.graph import FloatArray
 from edgecompile.samples import Feed, valid_tokens
 
-METRICS = ("cosine", "agreement")
-
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
