@@ -81,7 +81,7 @@ def attention_runs(model: ir.Model) -> str | None:
 
 
 def residuals_are_sums(model: ir.Model) -> str | None:
-    """No Add of two activations feeds a LayerNormalization."""
+    """No Add of two tensors feeds a LayerNormalization."""
     for node in model.graph:
         if node.op_type == "Add" and is_residual(node):
             return f"node '{node.name}' is an Add"
@@ -89,10 +89,12 @@ def residuals_are_sums(model: ir.Model) -> str | None:
 
 
 def is_residual(add: ir.Node) -> bool:
-    """Say whether an Add sums two computed tensors for a LayerNormalization."""
-    computed = all(v is not None and v.producer() is not None for v in add.inputs)
-    users = add.outputs[0].consumers()
-    return computed and any(user.op_type == "LayerNormalization" for user in users)
+    """Say whether an Add of two whole tensors makes what a LayerNormalization reads."""
+    if any(
+        v is not None and v.is_initializer() and v.shape and len(v.shape) < 2 for v in add.inputs
+    ):
+        return False  # the bias of a Linear
+    return any(user.op_type == "LayerNormalization" for user in add.outputs[0].consumers())
 
 
 def no_standard_gelu(model: ir.Model) -> str | None:

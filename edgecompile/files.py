@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from edgecompile.errors import OutputError
+
+MANIFEST = "manifest.json"
+"""What makes a folder a bundle, which a newer one may replace."""
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
 """Error numbers that mean: the place, not the program, is at fault."""
@@ -30,6 +34,7 @@ def write_json(path: Path, value: Any) -> None:
 @contextmanager
 def output_folder(path: Path) -> Iterator[None]:
     """Make the folder that bundles go to, before any work; drop it again if it stays empty."""
+    missing = [p for p in (path, *path.parents) if not p.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
@@ -39,13 +44,16 @@ def output_folder(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if not any(path.iterdir()):
-            path.rmdir()
+        for folder in missing:  # the innermost first; only what this call made
+            if any(folder.iterdir()):
+                break
+            folder.rmdir()
 
 
 @contextmanager
 def staged_folder(final: Path) -> Iterator[Path]:
     """Give a scratch folder beside `final` that takes its place on success, else vanishes."""
+    _check_replaceable(final)
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
@@ -65,20 +73,26 @@ def staged_folder(final: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _check_replaceable(final: Path) -> None:
+    """Refuse to take the place of what no build has made."""
+    empty = final.is_dir() and not any(final.iterdir())
+    if os.path.lexists(final) and not empty and not (final / MANIFEST).is_file():
+        msg = f"{final}: is there already and is no bundle; move it away, or choose another -o"
+        raise OutputError(msg)
+
+
 def _swap(scratch: Path, final: Path) -> None:
     """Move `scratch` to `final`; what stood there goes only after the new one is in place."""
+    _check_replaceable(final)
     if not final.exists():
         scratch.rename(final)
         return
-    if not final.is_dir():
-        msg = f"{final}: is a file, not a folder; move it away, or choose another place with -o"
-        raise OutputError(msg)
     old = Path(tempfile.mkdtemp(prefix=f".{final.name}-old-", dir=final.parent))
     final.rename(old / "bundle")
     try:
         scratch.rename(final)
     except BaseException:  # an interrupt too must not lose the old bundle
         (old / "bundle").rename(final)
+        old.rmdir()
         raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)

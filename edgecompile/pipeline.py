@@ -190,7 +190,7 @@ def compile_for(board: Target, prepared: Prepared, folder: Path, trace: Trace) -
     trace.say("evaluate", f"{board.name}: running the artifact on {len(golden)} golden samples")
     run = engine.runner(folder / names[0])
     answers = [run(feed) for feed in golden]
-    metric = accuracy.metric_of(prepared.outputs)
+    metric = accuracy.metric_of(prepared.outputs, prepared.expected[0])
     found = accuracy.compare(metric, answers, prepared.expected, golden)
     floor = _gate(board, prepared, found)
     profile = _profile(board, prepared, folder / names[0], trace)
@@ -222,13 +222,15 @@ def compile_for(board: Target, prepared: Prepared, folder: Path, trace: Trace) -
 def _gate(board: Target, prepared: Prepared, found: "Accuracy") -> float:
     """Return the floor, or raise when the artifact lies below it."""
     gate = prepared.recipe.gate
-    floor = gate.cosine_mean if found.metric == "cosine" else gate.agreement
-    if found.mean >= floor:
+    floors = {"cosine": gate.cosine_mean, "agreement": gate.agreement, "signal": gate.signal}
+    floor, where = floors[found.metric], f"on {found.samples} golden samples"
+    if found.mean >= floor and found.signal >= gate.signal:
         return floor
-    msg = (
-        f"{board.name}: {found.metric} to float is {_down(found.mean)} on {found.samples} golden"
-        f" samples, the gate wants {floor:.4f}; no bundle was written"
-    )
+    what, value, wanted = found.metric, found.mean, floor
+    if found.mean >= floor:
+        what, value, wanted = "signal (R^2)", found.signal, gate.signal
+    msg = f"{board.name}: {what} to float is {_down(value)} {where}, the gate wants {wanted:.4f}"
+    msg += f"; no {board.name} bundle was written"
     if prepared.plan.activations:
         from edgecompile.evaluate.layer_errors import layer_errors
 

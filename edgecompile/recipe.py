@@ -47,10 +47,14 @@ class QuantizeTable:
 
 @dataclass(frozen=True, slots=True)
 class GateTable:
-    """The floor: mean cosine of embeddings and states, agreement of a classifier's argmax."""
+    """The floors: mean cosine of embeddings and states, agreement of a classifier's argmax.
+
+    `signal` (R^2 over the samples) is asked of every model besides.
+    """
 
     cosine_mean: float = 0.99
     agreement: float = 0.99
+    signal: float = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,5 +127,5 @@ def _check(path: Path, recipe: Recipe) -> None:
         recipe.quantize.scheme in ("int8", "none"),
         f"[quantize] scheme: '{recipe.quantize.scheme}' is not known; known: int8, none",
     )
-    for key in ("cosine_mean", "agreement"):
+    for key in ("cosine_mean", "agreement", "signal"):
         demand(0 <= getattr(recipe.gate, key) <= 1, f"[gate] {key}: must lie between 0 and 1")

@@ -17,7 +17,7 @@ def bundle(tmp_path: Path) -> Path:
     """Return a finished folder that an earlier build left."""
     folder = tmp_path / "dist" / "bundle"
     folder.mkdir(parents=True)
-    (folder / "old.txt").write_text("old", encoding="utf-8")
+    (folder / "manifest.json").write_text("old", encoding="utf-8")
     return folder
 
 
@@ -49,7 +49,7 @@ def test_success_replaces_an_old_folder_whole(bundle: Path) -> None:
     """After a second build only what it wrote is there, and nothing else beside it."""
     with staged_folder(bundle) as scratch:
         (scratch / "new.txt").write_text("new", encoding="utf-8")
-        assert names(bundle) == ["old.txt"]
+        assert names(bundle) == ["manifest.json"]
     assert names(bundle) == ["new.txt"]
     assert names(bundle.parent) == ["bundle"]
 
@@ -59,7 +59,7 @@ def test_failure_leaves_the_old_folder_and_no_scratch(bundle: Path, error: BaseE
     """An error or an interrupt leaves what stood there before, and nothing half-written."""
     with pytest.raises(type(error)):
         fail_inside(bundle, error)
-    assert names(bundle) == ["old.txt"]
+    assert names(bundle) == ["manifest.json"]
     assert names(bundle.parent) == ["bundle"]
 
 
@@ -85,7 +85,7 @@ def test_failed_move_puts_the_old_folder_back(
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(OutputError, match="No space left"), staged_folder(bundle) as scratch:
         (scratch / "new.txt").write_text("new", encoding="utf-8")
-    assert names(bundle) == ["old.txt"]
+    assert names(bundle) == ["manifest.json"]
     assert names(bundle.parent) == ["bundle"]
 
 
@@ -110,7 +110,7 @@ def test_place_that_fills_up_is_the_users_to_mend(bundle: Path, number: int) -> 
         raise full
     assert str(caught.value) == "/some/where: cannot write there: the reason"
     assert caught.value.__cause__ is full
-    assert names(bundle) == ["old.txt"]
+    assert names(bundle) == ["manifest.json"]
     assert names(bundle.parent) == ["bundle"]
 
 
@@ -190,3 +190,26 @@ def test_json_is_read_back_in_its_order(tmp_path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert text == '{\n  "z": [\n    1,\n    null\n  ],\n  "a": "naïve ✓"\n}\n'
     assert list(json.loads(text)) == ["z", "a"]
+
+
+def test_a_folder_that_is_no_bundle_is_not_touched(tmp_path: Path) -> None:
+    """What a user put there is not deleted: it is named before any work."""
+    final = tmp_path / "model-x86-64"
+    final.mkdir()
+    (final / "precious.txt").write_text("gold", encoding="utf-8")
+    with (
+        pytest.raises(OutputError, match="is there already and is no bundle"),
+        staged_folder(final),
+    ):
+        pytest.fail("the block must not run")
+    assert names(final) == ["precious.txt"]
+
+
+def test_only_what_was_made_for_the_output_is_removed(tmp_path: Path) -> None:
+    """A failed build takes its own empty folders away, all of them, and no one else's."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for path in (mine, tmp_path / "new" / "deep"):
+        with pytest.raises(ValueError, match="no"), output_folder(path):
+            raise ValueError("no")  # noqa: EM101
+    assert names(tmp_path) == ["mine"]

@@ -106,7 +106,9 @@ def test_below_the_gate_nothing_is_written(checkpoint: Callable[..., Path], tmp_
     with pytest.raises(GateError) as error:
         build(model, output, "aarch64", wishes=strict)
     assert error.value.exit_code == 3
-    assert "the gate wants 1.0000; no bundle was written; worst layer: '" in str(error.value)
+    assert "the gate wants 1.0000; no aarch64 bundle was written; worst layer: '" in str(
+        error.value
+    )
     assert [path.name for path in output.iterdir()] == [old.folder.name]
     assert json.loads((old.folder / "manifest.json").read_text()) == old.manifest
 

@@ -9,7 +9,7 @@ from edgecompile import recipe as recipes
 from edgecompile.errors import EdgeCompileError, RecipeError, UnknownNameError
 from edgecompile.recipe import Recipe
 
-GATE_KEYS = "agreement, cosine_mean"
+GATE_KEYS = "agreement, cosine_mean, signal"
 TABLES = [f.name for f in fields(Recipe) if f.name != "folder"]
 
 

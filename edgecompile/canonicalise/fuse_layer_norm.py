@@ -41,6 +41,8 @@ def _fuse(model: ir.Model, mean: ir.Node, probe: Probe) -> None:
         return
     nodes = _below(mean)
     epsilon = _epsilon(nodes, seen[0].var(axis=-1, keepdims=True), probe)
+    if epsilon is None:  # what guards the root otherwise is no LayerNormalization
+        return
     for node in reversed(nodes):
         y = node.outputs[0]
         arrays = probe.of(y)
@@ -61,14 +63,15 @@ def _fuse(model: ir.Model, mean: ir.Node, probe: Probe) -> None:
         return
 
 
-def _epsilon(nodes: list[ir.Node], variance: FloatArray, probe: Probe) -> float:
-    """Return the number that is added to the variance, 0 if none is."""
+def _epsilon(nodes: list[ir.Node], variance: FloatArray, probe: Probe) -> float | None:
+    """Return the number that is added to the variance; None if the root is guarded otherwise."""
     for node in [n for n in nodes if n.op_type == "Add"]:
         for number, value in (node.inputs, node.inputs[::-1]):
-            seen = probe.of(value)
-            if (found := scalar(number)) is not None and seen and close(seen[0], variance):
-                return found
-    return 0.0
+            if (found := scalar(number)) is not None:
+                seen = probe.of(value)
+                return found if seen and close(seen[0], variance) else None
+    roots = [probe.of(n.inputs[0]) for n in nodes if n.op_type in ("Sqrt", "Pow")]
+    return 0.0 if any(seen and close(seen[0], variance) for seen in roots) else None
 
 
 def _normalised(x: FloatArray, epsilon: float) -> FloatArray:

@@ -11,16 +11,27 @@ from edgecompile.samples import Feed, valid_tokens
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """Mean and worst score over the samples, 1 being the same answers as float."""
+    """Mean and worst score over the samples, 1 being the same answers as float.
+
+    `signal` is how much of what distinguishes the float model's answers from each other the
+    artifact gives too (R^2 over all samples): a model that always answers the same has none.
+    """
 
     metric: str
     mean: float
     min: float
     samples: int
+    signal: float
 
 
-def metric_of(outputs: Sequence[str]) -> str:
-    """Return "agreement" (of argmax) for a classifier, "cosine" for embeddings and states."""
+def metric_of(outputs: Sequence[str], answer: Sequence[FloatArray]) -> str:
+    """Return "agreement" (of argmax) for a classifier, "cosine" for embeddings and states.
+
+    A single number, as a regression or cross-encoder gives it, has neither a direction nor a
+    largest entry: it is judged by its "signal".
+    """
+    if any(array.shape[-1:] in ((), (1,)) for array in answer):
+        return "signal"
     return "agreement" if "logits" in outputs else "cosine"
 
 
@@ -31,12 +42,40 @@ def compare(
     feeds: Sequence[Feed],
 ) -> Accuracy:
     """Compare answers with the float model's, one list of outputs a sample."""
-    score = cosine if metric == "cosine" else agreement
+    score = agreement if metric == "agreement" else cosine
     scores = [
         min(score(a, b, valid_tokens(feed)) for a, b in zip(answer, truth, strict=True))
         for answer, truth, feed in zip(answers, expected, feeds, strict=True)
     ]
-    return Accuracy(metric, float(np.mean(scores)), float(np.min(scores)), len(scores))
+    shared = signal(answers, expected, feeds)
+    if metric == "signal":
+        scores = [shared] * len(scores)
+    return Accuracy(metric, float(np.mean(scores)), float(np.min(scores)), len(scores), shared)
+
+
+def signal(
+    answers: Sequence[Sequence[FloatArray]],
+    expected: Sequence[Sequence[FloatArray]],
+    feeds: Sequence[Feed],
+) -> float:
+    """Return R^2 = 1 - ||a - b||^2 / ||b - mean(b)||^2 over all samples, of the worst output.
+
+    Where all of float's answers are the same, the mean is left in.
+    """
+    worst = 1.0
+    for index in range(len(expected[0])):
+        rows = [
+            [_rows(sample[index], valid_tokens(feed)).astype(np.float64) for sample in pair]
+            for *pair, feed in zip(answers, expected, feeds, strict=True)
+        ]
+        a, b = (np.concatenate([row[side] for row in rows]) for side in (0, 1))
+        if not (np.isfinite(a).all() and np.isfinite(b).all()):
+            return -1.0
+        lost, whole = np.square(a - b).sum(), np.square(b - b.mean(axis=0)).sum()
+        if whole <= 1e-12 * np.square(b).sum():
+            whole = np.square(b).sum()
+        worst = min(worst, 1.0 - float(lost / whole) if whole > 0 else float(lost == 0))
+    return max(worst, -1.0)
 
 
 def cosine(a: FloatArray, b: FloatArray, valid: np.ndarray | None) -> float:
@@ -60,4 +99,4 @@ def _rows(x: FloatArray, valid: np.ndarray | None) -> FloatArray:
     """[1, S, C] -> [valid tokens, C]; [1, C] stays."""
     if valid is not None and x.ndim == 3 and x.shape[:2] == valid.shape:
         return np.asarray(x[valid])
-    return x.reshape(-1, x.shape[-1])
+    return x.reshape(-1, x.shape[-1]) if x.ndim else x.reshape(1, 1)

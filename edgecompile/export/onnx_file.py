@@ -115,7 +115,7 @@ def tidy(model: ir.Model, path: Path) -> ir.Model:
 
 def external_files(path: Path) -> list[Path]:
     """Return the files that a graph's external data lies in, sorted."""
-    tensors = (value.const_value for value in ir.load(path).graph.initializers.values())
+    tensors = (value.const_value for value in _load(path).graph.initializers.values())
     names = {str(t.location) for t in tensors if isinstance(t, ir.ExternalTensor)}
     return [path.parent / name for name in sorted(names)]
 

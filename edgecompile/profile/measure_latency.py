@@ -50,7 +50,7 @@ class Request:
 def measure_latency(request: Request) -> list[Latency]:
     """Time in a fresh process."""
     done = subprocess.run(  # noqa: S603 - our own interpreter and module
-        [sys.executable, "-m", __name__],
+        [sys.executable, "-P", "-m", __name__],
         input=json.dumps(asdict(request)),
         capture_output=True, text=True, check=True, timeout=TIME_LIMIT_S,
     )  # fmt: skip

@@ -15,7 +15,7 @@ def measure_memory(artifact: Path, feed_file: Path) -> int:
 
     The Python interpreter and the runtime are included.
     """
-    command = [sys.executable, "-m", __name__, str(artifact), str(feed_file)]
+    command = [sys.executable, "-P", "-m", __name__, str(artifact), str(feed_file)]
     done = subprocess.run(  # noqa: S603 - our own interpreter and module
         command, capture_output=True, text=True, check=True, timeout=TIME_LIMIT_S
     )

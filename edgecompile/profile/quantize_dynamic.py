@@ -14,7 +14,7 @@ TIME_LIMIT_S = 1800
 def quantize_dynamic(model: Path, output: Path) -> str | None:
     """Write the dynamic int8 model; return None, or why onnxruntime could not."""
     done = subprocess.run(  # noqa: S603 - our own interpreter and module
-        [sys.executable, "-m", __name__, str(model), str(output)],
+        [sys.executable, "-P", "-m", __name__, str(model), str(output)],
         capture_output=True,
         text=True,
         check=False,

@@ -1,11 +1,17 @@
 """Accuracy: how near answers are to the float model's, padding left out."""
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from edgecompile.evaluate.accuracy import METRICS, Accuracy, agreement, compare, cosine, metric_of
+from edgecompile.evaluate.accuracy import agreement, compare, cosine, metric_of
 
 NAN = float("nan")
+
+
+SMOKE = Path(__file__).parents[2] / "edgecompile" / "emit" / "smoke.py"
 
 
 def floats(*rows: object) -> np.ndarray:
@@ -98,9 +104,9 @@ def test_compare_gives_mean_and_worst_of_the_samples() -> None:
     expected = [[floats([1, 0])], [floats([1, 0])], [floats([1, 0])]]
     answers = [[floats([1, 0])], [floats([0, 1])], [floats([3, 4])]]
     found = compare("cosine", answers, expected, [feed(1)] * 3)
-    assert found == Accuracy(
-        "cosine", pytest.approx(1.6 / 3), pytest.approx(0, abs=1e-7), samples=3
-    )
+    assert (found.metric, found.samples) == ("cosine", 3)
+    assert found.mean == pytest.approx(1.6 / 3)
+    assert found.min == pytest.approx(0, abs=1e-7)
 
 
 def test_compare_takes_the_worst_of_several_outputs() -> None:
@@ -123,7 +129,7 @@ def test_compare_counts_agreement() -> None:
     expected = [[floats([0, 1])], [floats([0, 1])]]
     answers = [[floats([4, 5])], [floats([5, 4])]]
     found = compare("agreement", answers, expected, [feed(1)] * 2)
-    assert found == Accuracy("agreement", 0.5, 0.0, 2)
+    assert (found.metric, found.mean, found.min, found.samples) == ("agreement", 0.5, 0.0, 2)
 
 
 @pytest.mark.parametrize("cut", ["answers", "outputs", "feeds"])
@@ -152,5 +158,48 @@ def test_compare_wants_an_answer_for_each_question(cut: str) -> None:
 )
 def test_metric_goes_by_the_outputs(outputs: list[str], metric: str) -> None:
     """A classifier is judged by its decisions, embeddings and states by their direction."""
-    assert metric_of(outputs) == metric
-    assert metric in METRICS
+    assert metric_of(outputs, [floats([1, 2])]) == metric
+
+
+def test_a_single_number_is_judged_by_its_signal() -> None:
+    """A regression has no direction and no largest entry: cosine and argmax would see nothing."""
+    assert metric_of(["logits"], [floats([1])]) == "signal"
+    expected = [[floats([x])] for x in (0.1, 0.5, 0.9)]
+    flat = compare("signal", [[floats([0.5])]] * 3, expected, [feed(1)] * 3)
+    near = compare("signal", [[e[0] + 0.01] for e in expected], expected, [feed(1)] * 3)
+    assert flat.mean == pytest.approx(0, abs=1e-6)
+    assert near.mean > 0.99
+
+
+def test_the_same_answer_to_everything_has_no_signal() -> None:
+    """A classifier whose float model favours one class may agree always and still be dead."""
+    expected = [[floats([3, 1])], [floats([5, 1])], [floats([9, 1])]]
+    dead = [[floats([4, 1])]] * 3
+    found = compare("agreement", dead, expected, [feed(1)] * 3)
+    assert found.mean == 1
+    assert found.signal < 0.1
+    same = compare("agreement", expected, expected, [feed(1)] * 3)
+    assert same.signal == 1
+
+
+def test_the_device_scores_as_the_build_does() -> None:
+    """smoke.py, which shares no code with the package, gives the same three figures."""
+    spec = importlib.util.spec_from_file_location("smoke", SMOKE)
+    assert spec is not None
+    assert spec.loader is not None
+    smoke = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(smoke)
+    random = np.random.default_rng(0)
+    for metric in ("cosine", "agreement", "signal"):
+        for shape in ((1, 4), (1, 3, 4), (1, 1)):
+            truths = [random.normal(size=shape).astype(np.float32) for _ in range(5)]
+            truths[0][...] = 0
+            answers = [t + np.float32(0.3) * (i > 0) * t**2 for i, t in enumerate(truths)]
+            feeds = [{"attention_mask": np.array([[1, 1, 0]])}] * 5
+            built = compare(metric, [[a] for a in answers], [[t] for t in truths], feeds)
+            rows = [
+                [tuple(smoke.rows(np, x, feeds[0]["attention_mask"]) for x in pair)]
+                for pair in zip(answers, truths, strict=True)
+            ]
+            found = smoke.judge(np, metric, rows)
+            assert found == pytest.approx((built.mean, built.min, built.signal), abs=1e-6)
