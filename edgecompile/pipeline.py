@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecompile import __version__, files, passes, target
-from edgecompile.errors import GateError
+from edgecompile.errors import ChangedError, GateError
 from edgecompile.passes import Step
 from edgecompile.plan import FLOAT, Plan
 from edgecompile.recipe import Recipe
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edgecompile.evaluate.accuracy import Accuracy
     from edgecompile.export.read_model import Source
     from edgecompile.graph import FloatArray
+    from edgecompile.samples import Feed
 
 GOLDEN_IN_BUNDLE = 16
 
@@ -115,7 +116,7 @@ def prepare(source: "Source", recipe: Recipe, trace: Trace) -> Prepared:
     from edgecompile.session import session
 
     trace.say("export", f"{source.path}, {source.route} exporter")
-    model = _export(source, trace)
+    model, exported = _export(source, trace)
     longest = longest_sequence(model, recipe.shapes.sequence[1])
     data = choose_data(recipe, model, source.folder, longest)
     reference = lower(model, FLOAT, REFERENCE)
@@ -124,27 +125,45 @@ def prepare(source: "Source", recipe: Recipe, trace: Trace) -> Prepared:
         trace.say("quantize", f"observing {len(data.calibration)} calibration samples")
         plan = _quantize(model, reference, data, trace)
     trace.say("evaluate", f"asking the float model for {len(data.golden)} golden answers")
-    run = session(reference)
+    run = session(reference if exported is None else exported)
     expected = [run.run(None, dict(feed)) for feed in data.golden]
+    if exported is not None:
+        _check_same(reference, expected, data.golden)
     inputs = {str(path.relative_to(source.folder)): files.sha256(path) for path in source.files}
     return Prepared(source, recipe, model, plan, data, expected, longest, inputs | data.hashes)
 
 
-def _export(source: "Source", trace: Trace) -> "ir.Model":
+def _check_same(
+    reference: "ir.Model", expected: "list[list[FloatArray]]", golden: "Sequence[Feed]"
+) -> None:
+    """Compare our float graph with the exported one on real data, whose lengths no probe chose."""
+    from edgecompile.probe import close
+    from edgecompile.session import session
+
+    run = session(reference)
+    for feed, truths in zip(golden, expected, strict=True):
+        answers = zip(reference.graph.outputs, run.run(None, dict(feed)), truths, strict=True)
+        for value, answer, truth in answers:
+            if not close(answer, truth):
+                raise ChangedError(str(value.name))
+
+
+def _export(source: "Source", trace: Trace) -> "tuple[ir.Model, ir.Model | None]":
+    """Return the canonical graph and, from a foreign exporter, the graph that it gave."""
     from edgecompile.export import read_model
 
     with trace.step("export", source.route) as done:
-        model = read_model.export(source)
-        done(model)
-    if source.route != "native":
-        from edgecompile.probe import check_answers, take_probe
+        exported = read_model.export(source)
+        done(exported)
+    if source.route == "native":
+        return exported, None
+    from edgecompile.probe import check_answers, take_probe
 
-        trace.say("canonicalise", "recognising attention, LayerNormalization, Gelu and Linears")
-        probe = take_probe(model)
-        model = _run("canonicalise", model, {"probe": probe}, trace)
-        check_answers(lower(model, FLOAT, REFERENCE), probe)
-        model = read_model.pooled(source, model)
-    return model
+    trace.say("canonicalise", "recognising attention, LayerNormalization, Gelu and Linears")
+    probe = take_probe(exported)
+    model = _run("canonicalise", exported, {"probe": probe}, trace)
+    check_answers(lower(model, FLOAT, REFERENCE), probe)
+    return read_model.pooled(source, model), read_model.pooled(source, exported)
 
 
 def _quantize(model: "ir.Model", reference: "ir.Model", data: "Dataset", trace: Trace) -> Plan:
@@ -251,6 +270,7 @@ def _profile(board: Target, prepared: Prepared, artifact: Path, trace: Trace) ->
     from edgecompile.emit import onnxruntime
     from edgecompile.profile.host import read_host, why_not
     from edgecompile.profile.profile_host import profile_host
+    from edgecompile.samples import takes_any_length
 
     reason = why_not(read_host(), board)
     doing = f"not timed: {reason}" if reason else "timing float, dynamic int8 and artifact in turn"
@@ -261,6 +281,8 @@ def _profile(board: Target, prepared: Prepared, artifact: Path, trace: Trace) ->
         longest = max(prepared.data.golden, key=lambda feed: sum(a.size for a in feed.values()))
         wishes = prepared.recipe.profile
         lengths = [n for n in wishes.sequence if n <= prepared.longest] or [prepared.longest]
+        if not takes_any_length(prepared.model):
+            lengths = [max(a.shape[1] if a.ndim > 1 else 1 for a in longest.values())]
         models = {"float": Path(scratch) / name, "artifact": artifact}
         return profile_host(board, models, longest, lengths, wishes.repeats)
 

@@ -32,22 +32,25 @@ def data_dir() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """Turns texts into the inputs of one model: int64, [1, S], never padded."""
+    """Turns texts into the inputs of one model, [1, S]; padded only where its length is fixed."""
 
     tokenizer: "tokenizers.Tokenizer"
-    inputs: tuple[str, ...]
+    inputs: Mapping[str, np.dtype[Any]]
     longest: int
 
     def __call__(self, texts: Sequence[str]) -> Iterator[Feed]:
         """Yield one feed a text, cut to the longest sequence."""
         for text in texts:
             encoding = self._encode(text)
-            columns = (encoding.ids, [1] * len(encoding.ids), encoding.type_ids)
             rows = {
-                name: np.array([column[: self.longest]], np.int64)
-                for name, column in zip(INPUTS, columns, strict=True)
+                "input_ids": encoding.ids,
+                "attention_mask": encoding.attention_mask,
+                "token_type_ids": encoding.type_ids,
             }
-            yield {name: rows[name] for name in self.inputs}
+            yield {
+                name: np.array([rows[name][: self.longest]], dtype)
+                for name, dtype in self.inputs.items()
+            }
 
     def _encode(self, text: str) -> "tokenizers.Encoding":
         try:
@@ -77,9 +80,10 @@ def open_encoder(folder: Path, model: "ir.Model", longest: int) -> Encoder:
     except Exception as error:  # tokenizers raises bare Exception
         msg = f"{path}: not a readable tokenizer ({error})"
         raise ModelError(msg) from error
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(longest)
-    inputs = tuple(str(value.name) for value in model.graph.inputs)
+    inputs = {
+        str(value.name): value.dtype.numpy() if value.dtype is not None else np.dtype(np.int64)
+        for value in model.graph.inputs
+    }
     unknown = [name for name in inputs if name not in INPUTS]
     if unknown or "input_ids" not in inputs:
         msg = (
@@ -87,6 +91,12 @@ def open_encoder(folder: Path, model: "ir.Model", longest: int) -> Encoder:
             " as --data FILE.npz"
         )
         raise DataError(msg)
+    length = _fixed_length(model)
+    longest = longest if length is None else length
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(longest)
+    if length is not None:
+        tokenizer.enable_padding(length=length, pad_id=_padding_id(tokenizer))
     rows = table_rows(model)
     largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
     if rows is not None and largest >= rows:
@@ -96,6 +106,32 @@ def open_encoder(folder: Path, model: "ir.Model", longest: int) -> Encoder:
         )
         raise ModelError(msg)
     return Encoder(tokenizer, inputs, longest)
+
+
+def _fixed_length(model: "ir.Model") -> int | None:
+    """Return the one length that a text model takes, None if it takes any."""
+    for value in model.graph.inputs:
+        dims = list(value.shape) if value.shape is not None else []
+        if dims and isinstance(dims[0], int) and dims[0] != 1:
+            msg = (
+                f"input '{value.name}' has a fixed batch of {dims[0]}, texts come one by one;"
+                " export with a batch of 1 or a dynamic one"
+            )
+            raise DataError(msg)
+        if len(dims) == 2 and isinstance(dims[1], int):
+            return dims[1]
+    return None
+
+
+def _padding_id(tokenizer: "tokenizers.Tokenizer") -> int:
+    ids = (tokenizer.token_to_id(token) for token in ("[PAD]", "<pad>"))
+    return next((number for number in ids if number is not None), 0)
+
+
+def takes_any_length(model: "ir.Model") -> bool:
+    """Say whether all inputs are rows of tokens, [B, S], whose length the model leaves open."""
+    shapes = [value.shape for value in model.graph.inputs]
+    return all(s is not None and len(s) == 2 and not isinstance(s[1], int) for s in shapes)
 
 
 def table_rows(model: "ir.Model") -> int | None:

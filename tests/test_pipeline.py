@@ -5,13 +5,16 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
 
 from edgecompile import pipeline, recipe, target
-from edgecompile.errors import GateError, OutputError, UnknownNameError
+from edgecompile.errors import ChangedError, GateError, OutputError, UnknownNameError
+from edgecompile.export.read_model import export, find_source
 from edgecompile.inspect_file import inspect_file
+from edgecompile.passes import passes_of, run
 from edgecompile.recipe import GateTable, ProfileTable, QuantizeTable, Recipe
 
 QUICK = Recipe(profile=ProfileTable(sequence=(8,), repeats=1))
@@ -151,9 +154,6 @@ def test_an_onnx_file_with_a_tokenizer_beside_it_builds(
     checkpoint: Callable[..., Path], tmp_path: Path
 ) -> None:
     """The float model in plain ONNX goes the same way, and its attention is found again."""
-    from edgecompile.export.read_model import export, find_source
-    from edgecompile.passes import passes_of, run
-
     folder = checkpoint(sentence_transformers=True)
     *_, (_, plain) = run(passes_of("lower/exchange"), export(find_source(folder)))
     ir.save(plain, folder / "plain.onnx")
@@ -174,3 +174,44 @@ def test_minilm_keeps_its_answers_and_a_quarter_of_its_size(minilm: Path, tmp_pa
         assert accuracy["mean"] >= 0.997
         assert accuracy["min"] >= 0.99
         assert (bundle.folder / "model.onnx").stat().st_size < 24e6
+
+
+@pytest.mark.parametrize("labels", [1, 3])
+def test_a_dead_model_never_passes(
+    labels: int,
+    checkpoint: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An artifact that answers everything alike fails, even where argmax cannot tell."""
+    names = {str(i): f"LABEL_{i}" for i in range(labels)}
+    model = checkpoint("bert", "sequence", id2label=names)
+
+    def dead(weight: np.ndarray, _kind: str) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros(weight.shape, np.int8), np.ones(weight.shape[1], np.float32)
+
+    monkeypatch.setattr("edgecompile.lower.onnxruntime.quantize_linears.quantize_weight", dead)
+    loose = dataclasses.replace(QUICK, gate=GateTable(agreement=0.0))
+    with pytest.raises(GateError, match="signal"):
+        build(model, tmp_path / "dist", "aarch64", wishes=loose)
+    assert not (tmp_path / "dist").exists()
+
+
+def test_a_rewrite_that_shows_only_on_real_data_is_found(
+    checkpoint: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Golden answers come from the graph as it was exported; ours must give the same on them."""
+    folder = checkpoint(sentence_transformers=True)
+    *_, (_, plain) = run(passes_of("lower/exchange"), export(find_source(folder)))
+    ir.save(plain, folder / "plain.onnx")
+
+    def other(_source: object, model: ir.Model) -> ir.Model:
+        changed = model.clone()
+        table = changed.graph.initializers["embeddings.LayerNorm.bias"]
+        if any(node.op_type == "Attention" for node in changed.graph):  # the canonical graph alone
+            table.const_value = ir.Tensor(table.const_value.numpy() + 0.1, name=table.name)
+        return changed
+
+    monkeypatch.setattr("edgecompile.export.read_model.pooled", other)
+    with pytest.raises(ChangedError, match="sentence_embedding"):
+        build(folder / "plain.onnx", tmp_path / "dist", "aarch64")

@@ -399,3 +399,23 @@ def test_line_separators_of_unicode_stay_in_a_text(tmp_path: Path) -> None:
     path = tmp_path / "texts.txt"
     path.write_text("\ufeffone\u2028line\ntwo\n", encoding="utf-8")
     assert samples.read_texts(path) == ["one\u2028line", "two"]
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_a_model_of_one_length_gets_padded_texts(folder: Path, dtype: type[np.integer]) -> None:
+    """A fixed sequence is filled with padding that the mask tells; types are the model's own."""
+    m = model(*BERT, rows=1000)
+    for value in m.graph.inputs:
+        value.shape, value.dtype = ir.Shape([1, 9]), ir.DataType.from_numpy(np.dtype(dtype))
+    (feed,) = samples.open_encoder(folder, m, 512)([WORDS[-1]])
+    assert {array.dtype for array in feed.values()} == {np.dtype(dtype)}
+    assert {array.shape for array in feed.values()} == {(1, 9)}
+    assert 0 < feed["attention_mask"].sum() < 9
+
+
+def test_a_fixed_batch_is_told(folder: Path) -> None:
+    """Texts come one by one: a model that wants four at once says so before it runs."""
+    m = model(*BERT, rows=1000)
+    m.graph.inputs[0].shape = ir.Shape([4, "s"])
+    with pytest.raises(DataError, match="has a fixed batch of 4, texts come one by one"):
+        samples.open_encoder(folder, m, 512)

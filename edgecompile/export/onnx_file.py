@@ -97,6 +97,11 @@ def tidy(model: ir.Model, path: Path) -> ir.Model:
             what = f"node '{node.name}' is a {node.op_type}"
             msg = f"{path}: {what}: quantized already; give the float model"
             raise UnsupportedError(msg)
+    for value in model.graph.initializers.values():
+        if value.dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16):
+            kind = value.dtype.name.lower()
+            msg = f"{path}: weight '{value.name}' is {kind}; give the float32 model"
+            raise UnsupportedError(msg)
     InlinePass()(model)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     RemoveInitializersFromInputsPass()(model)

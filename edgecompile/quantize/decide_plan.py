@@ -12,17 +12,20 @@ from edgecompile.quantize.observe_ranges import Observed
 ALPHA = {"LayerNormalization": 0.7, "Attention": 0.6, "Gelu": 0.8, "Relu": 0.8}
 """How far a tensor's outliers move into the weights, by the operator that makes the tensor."""
 OTHER_ALPHA = 0.5
-LAST = "it makes the model's output: a few thousandths of the work, all of its precision"
+SMALL_SHARE = 0.02
+"""A last layer with at most this share of all weights stays float: nothing is lost by it."""
 
 
 def decide_plan(model: ir.Model, observed: Mapping[str, Observed]) -> Plan:
     """Return the plan for a canonical graph and what calibration saw of it."""
     readers: dict[str, list[Linear]] = {}
     kept: dict[str, str] = {}
+    total = sum(weight_of(linear).size for linear in linears(model.graph))
     for linear in linears(model.graph):
         name = str(linear.x.name)
-        if linear.y.is_graph_output():
-            kept[linear.name] = LAST
+        share = weight_of(linear).size / total
+        if linear.y.is_graph_output() and share <= SMALL_SHARE:
+            kept[linear.name] = f"it makes the model's output and holds {share:.2%} of the weights"
         elif name not in observed:
             kept[linear.name] = "calibration saw nothing of its input"
         else:

@@ -14,7 +14,6 @@ from hypothesis.extra import numpy as arrays
 from edgecompile.plan import Plan, affine
 from edgecompile.quantize.decide_plan import (
     ALPHA,
-    LAST,
     OTHER_ALPHA,
     decide_plan,
     equalising_factors,
@@ -105,19 +104,29 @@ def test_ranges_are_those_after_the_factors(graph: Parse) -> None:
     np.testing.assert_allclose(activation.mean, 0.5 / s, rtol=1e-6)
 
 
-def test_the_output_linear_stays_float(graph: Parse) -> None:
-    """The Linear that makes the model's output is kept, with the reason."""
+def test_a_small_output_linear_stays_float(graph: Parse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Linear that makes the output is kept where it is small, with its true share."""
+    monkeypatch.setattr("edgecompile.quantize.decide_plan.SMALL_SHARE", 0.9)
     plan = decide(graph, r=seen(), t=seen())
-    assert plan.kept_float == {"bb": LAST}
+    share = NUMBERS["wb"].size / (NUMBERS["wa"].size + NUMBERS["wb"].size)
+    reason = f"it makes the model's output and holds {share:.2%} of the weights"
+    assert plan.kept_float == {"bb": reason}
     assert list(plan.activations) == ["r"]
     assert plan.embeddings
+
+
+def test_a_large_output_linear_becomes_int8(graph: Parse) -> None:
+    """A vocabulary's head, the largest matrix of all, is quantized like any other."""
+    plan = decide(graph, r=seen(), t=seen())
+    assert plan.kept_float == {}
+    assert sorted(plan.activations) == ["r", "t"]
 
 
 def test_what_calibration_did_not_see_stays_float(graph: Parse) -> None:
     """A Linear whose input was not observed is kept, with the reason."""
     plan = decide(graph, t=seen())
-    assert plan.kept_float["ba"] == "calibration saw nothing of its input"
-    assert plan.activations == {}
+    assert plan.kept_float == {"ba": "calibration saw nothing of its input"}
+    assert list(plan.activations) == ["t"]
 
 
 @pytest.mark.parametrize("op_type", ["Relu", "Gelu", "Tanh"])
