@@ -53,6 +53,9 @@ def choose_data(recipe: Recipe, model: ir.Model, folder: Path, longest: int) -> 
         raise DataError(msg)
     used = {"calibration": calibration} | ({"evaluate": apart} if apart is not None else {})
     hashes = {f"{use}/{path.name}": files.sha256(path) for use, path in used.items()}
+    if recipe.model.tokenizer:
+        own_tokenizer = recipe.path(recipe.model.tokenizer) / "tokenizer.json"
+        hashes["tokenizer/tokenizer.json"] = files.sha256(own_tokenizer)
     if len(set(hashes.values())) < len(hashes):
         msg = f"{apart}: calibrates and judges at once; [evaluate] data must be other data"
         raise DataError(msg)

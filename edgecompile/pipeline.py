@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecompile import __version__, files, passes, target
-from edgecompile.errors import ChangedError, GateError
+from edgecompile.errors import ChangedError, GateError, OutputError
 from edgecompile.passes import Step
 from edgecompile.plan import FLOAT, Plan
 from edgecompile.recipe import Recipe
@@ -45,6 +45,7 @@ class Trace:
     say: Callable[[str, str], None] = lambda _stage, _what: None
     dump: Path | None = None
     steps: list[Step] = field(default_factory=list)
+    dumped: int = 0
 
     @contextmanager
     def step(self, stage: str, name: str) -> Iterator[Callable[["ir.Model"], None]]:
@@ -66,9 +67,14 @@ class Trace:
         if self.dump is not None:
             import onnx_ir as ir
 
-            self.dump.mkdir(parents=True, exist_ok=True)
-            stage = step.stage.replace("/", "-")
-            ir.save(model, self.dump / f"{len(self.steps):03}_{stage}_{step.name}.onnx")
+            self.dumped += 1
+            name = f"{self.dumped:03}_{step.stage.replace('/', '-')}_{step.name}.onnx"
+            try:
+                self.dump.mkdir(parents=True, exist_ok=True)
+                ir.save(model, self.dump / name)
+            except OSError as error:
+                msg = f"{self.dump}: cannot write there: {error.strerror}; choose another --dump"
+                raise OutputError(msg) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +119,7 @@ def prepare(source: "Source", recipe: Recipe, trace: Trace) -> Prepared:
     """Do once what all targets share: export, calibrate, decide, run the float model."""
     from edgecompile.dataset import choose_data
     from edgecompile.samples import longest_sequence
-    from edgecompile.session import session
+    from edgecompile.session import answer, session
 
     trace.say("export", f"{source.path}, {source.route} exporter")
     model, exported = _export(source, trace)
@@ -125,8 +131,7 @@ def prepare(source: "Source", recipe: Recipe, trace: Trace) -> Prepared:
         trace.say("quantize", f"observing {len(data.calibration)} calibration samples")
         plan = _quantize(model, reference, data, trace)
     trace.say("evaluate", f"asking the float model for {len(data.golden)} golden answers")
-    run = session(reference if exported is None else exported)
-    expected = [run.run(None, dict(feed)) for feed in data.golden]
+    expected = answer(session(reference if exported is None else exported), data.golden)
     if exported is not None:
         _check_same(reference, expected, data.golden)
     inputs = {str(path.relative_to(source.folder)): files.sha256(path) for path in source.files}
@@ -138,13 +143,11 @@ def _check_same(
 ) -> None:
     """Compare our float graph with the exported one on real data, whose lengths no probe chose."""
     from edgecompile.probe import close
-    from edgecompile.session import session
+    from edgecompile.session import answer, session
 
-    run = session(reference)
-    for feed, truths in zip(golden, expected, strict=True):
-        answers = zip(reference.graph.outputs, run.run(None, dict(feed)), truths, strict=True)
-        for value, answer, truth in answers:
-            if not close(answer, truth):
+    for answers, truths in zip(answer(session(reference), golden), expected, strict=True):
+        for value, ours, truth in zip(reference.graph.outputs, answers, truths, strict=True):
+            if not close(ours, truth):
                 raise ChangedError(str(value.name))
 
 
@@ -231,6 +234,7 @@ def compile_for(board: Target, prepared: Prepared, folder: Path, trace: Trace) -
         "accuracy": asdict(found) | {"floor": floor, "kind": "measured", "how": engine.HOW},
         "golden": {"file": bundles.GOLDEN, **asdict(seen)},
         "route": prepared.source.route,
+        "recipe": {k: v for k, v in asdict(prepared.recipe).items() if k != "folder"},
         "inputs": dict(prepared.inputs),
         "quantization": _plan_table(prepared.plan),
         "steps": [asdict(step) for step in trace.steps],

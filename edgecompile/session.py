@@ -1,10 +1,13 @@
 """A graph in memory -> an onnxruntime session that shares its weights instead of copying them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_ir as ir
+
+from edgecompile.errors import DataError
+from edgecompile.graph import Array
 
 if TYPE_CHECKING:
     import onnx
@@ -37,6 +40,32 @@ def session(
     opened = ort.InferenceSession(proto.SerializeToString(), options, ["CPUExecutionProvider"])
     opened.shared = shared  # onnxruntime holds no reference to the arrays
     return opened
+
+
+def answer(
+    opened: "onnxruntime.InferenceSession", feeds: Iterable[Mapping[str, Array]]
+) -> list[list[Array]]:
+    """Return all outputs for each feed; name the first that the model cannot take."""
+    return [run(opened, None, feed, number) for number, feed in enumerate(feeds, 1)]
+
+
+def run(
+    opened: "onnxruntime.InferenceSession",
+    names: Sequence[str] | None,
+    feed: Mapping[str, Array],
+    number: int,
+) -> list[Array]:
+    """Run one sample, quietly; `number` is what an error calls it."""
+    import onnxruntime as ort
+
+    quiet = ort.RunOptions()
+    quiet.log_severity_level = 4  # the error comes as an exception
+    try:
+        return list(opened.run(names, dict(feed), quiet))
+    except Exception as error:  # onnxruntime's errors share no public base class
+        what = (str(error).strip().splitlines() or ["?"])[0][:300]
+        msg = f"the model cannot take sample {number}: {what}"
+        raise DataError(msg) from error
 
 
 def session_options(*, threads: int, optimise: bool = True) -> "onnxruntime.SessionOptions":

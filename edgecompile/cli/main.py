@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from edgecompile import __version__
-from edgecompile.errors import EdgeCompileError
+from edgecompile.errors import EdgeCompileError, GateError
 
 BUG = 70
 SHELLS = ("bash", "zsh", "fish")
@@ -21,7 +21,8 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; 1 a user's mistake, 3 a gate, 70 our bug, 130 and 143 interrupted."""
-        signal.signal(signal.SIGTERM, _terminated)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _terminated)
         try:
             return super().invoke(ctx)
         except EdgeCompileError as error:
@@ -30,6 +31,10 @@ class Commands(click.Group):
             _stop("interrupted; nothing half-written is left", 143 if interrupt.args else 130)
         except (click.exceptions.Exit, click.ClickException, BrokenPipeError):
             raise
+        except OSError as error:
+            if error.filename is None or os.environ.get("EDGECOMPILE_DEBUG"):
+                raise
+            _stop(f"error: {error.filename}: {error.strerror}", 1)
         except Exception as error:
             if os.environ.get("EDGECOMPILE_DEBUG"):
                 raise
@@ -115,17 +120,27 @@ def build(  # noqa: PLR0917 - one parameter an option
     if not names:
         msg = "give at least one target with -t; `edgecompile targets` lists them"
         raise click.UsageError(msg)
-    bundles = []
+    failed: GateError | None = None
+    bundles: list[pipeline.Bundle] = []
     with progress() as say:
-        trace = pipeline.Trace(say, dump)
-        for bundle in pipeline.build(model, names, output, recipe, trace):
-            say("done", str(bundle.folder))
-            bundles.append(bundle)
+        try:
+            trace = pipeline.Trace(say, dump)
+            for bundle in pipeline.build(model, names, output, recipe, trace):
+                say("done", str(bundle.folder))
+                bundles.append(bundle)
+        except GateError as error:  # bundles that stand already are still shown
+            failed = error
     rows = [terminal.summary(b.manifest, b.profile) | {"bundle": str(b.folder)} for b in bundles]
-    if as_json:
-        _print_json(rows)
-        return
-    _print(terminal.build_table(rows))
+    _print_json(rows) if as_json else _print_bundles(rows)
+    if failed is not None:
+        raise failed
+
+
+def _print_bundles(rows: list[dict[str, Any]]) -> None:
+    from edgecompile.report import terminal
+
+    if rows:
+        _print(terminal.build_table(rows))
     for row in rows:
         click.echo(f"bundle: {row['bundle']}   (check it there with: python smoke.py)")
 

@@ -1,5 +1,6 @@
 """The folder that goes to the device: artifact, golden vectors, smoke test, manifest, profile."""
 
+import json
 import shutil
 import stat
 from collections.abc import Sequence
@@ -45,6 +46,6 @@ def write_manifest(
     """Write profile.json, then manifest.json with the hash of every other file."""
     write_json(folder / PROFILE, profile)
     hashes = {name: sha256(folder / name) for name in sorted([*files, PROFILE])}
-    manifest = manifest | {"files": hashes}
+    manifest = json.loads(json.dumps(manifest | {"files": hashes}))  # as a reader will see it
     write_json(folder / MANIFEST, manifest)
     return manifest

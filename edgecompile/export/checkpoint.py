@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ class Config:
     def number(self, key: str, default: float) -> float:
         """Return a number, or the default that transformers uses."""
         value = self.values.get(key, default)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
+        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 1e30:
             msg = f"{self.path}: key '{key}' must be a number, found {value!r}"
             raise ModelError(msg)
         return float(value)

@@ -126,12 +126,14 @@ def external_files(path: Path) -> list[Path]:
 
 
 def _check_external(path: Path, model: ir.Model) -> None:
-    folder = path.resolve().parent
+    folder = path.parent.resolve()
     for tensor in _external_tensors(model):
-        file = (folder / tensor.location).resolve()
+        file = (folder / tensor.location.replace("\0", "?")).resolve()
         where = f"{path}: tensor '{tensor.name}' lies in '{tensor.location}'"
         if not file.is_relative_to(folder):
-            msg = f"{where}, outside the model's folder: refused"
+            msg = (
+                f"{where}, outside the model's folder: refused; copy all its files into one folder"
+            )
             raise ModelError(msg)
         if not file.is_file():
             msg = f"{where}, which is missing; put it beside {path.name}"

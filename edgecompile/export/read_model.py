@@ -1,6 +1,7 @@
 """MODEL on the command line -> the float graph, by the route that fits it."""
 
 import importlib.util
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ class Source:
     @property
     def name(self) -> str:
         """Return the model's name, for the bundle."""
-        return self.path.absolute().name if self.path.is_dir() else self.path.stem
+        return Path(os.path.abspath(self.path)).name if self.path.is_dir() else self.path.stem  # noqa: PTH100
 
     @property
     def files(self) -> list[Path]:

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from edgecompile.errors import DataError
 from edgecompile.graph import FloatArray, linears
 from edgecompile.samples import Feed, valid_tokens
-from edgecompile.session import session
+from edgecompile.session import run, session
 
 
 @dataclass(slots=True)
@@ -48,11 +48,11 @@ def observe_ranges(model: ir.Model, feeds: Iterable[Feed]) -> dict[str, Observed
     names = sorted({str(linear.x.name) for linear in linears(model.graph)})
     if not names:
         return {}
-    run = session(model, outputs=names)
+    opened = session(model, outputs=names)
     observed: dict[str, Observed] = {}
     for number, feed in enumerate(feeds, 1):
         valid = valid_tokens(feed)
-        for name, array in zip(names, run.run(names, feed), strict=True):
+        for name, array in zip(names, run(opened, names, feed, number), strict=True):
             rows = _rows(array, valid)
             if not len(rows):
                 msg = f"calibration sample {number} holds no token that is not padding"

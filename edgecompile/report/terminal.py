@@ -20,8 +20,8 @@ def summary(manifest: Row, profile: Row) -> dict[str, Any]:
     missing = next(iter(_of(profile, "latency_p50", "artifact")), {"how": "not measured"})
     return {
         "target": manifest["target"],
-        "size_bytes": _value(profile, "size", "artifact"),
-        "float_bytes": _value(profile, "size", "float"),
+        "size_bytes": int(_value(profile, "size", "artifact") or 0),
+        "float_bytes": int(_value(profile, "size", "float") or 0),
         "metric": manifest["accuracy"]["metric"],
         "mean": manifest["accuracy"]["mean"],
         "min": manifest["accuracy"]["min"],
@@ -41,7 +41,8 @@ def build_table(rows: Sequence[Row]) -> "Table":
         table.add_column(name, justify="left" if name == "target" else "right")
     for row in rows:
         times = row["latency_ms"]
-        table.add_row(
+        _add(
+            table,
             row["target"],
             f"{row['size_bytes'] / 1e6:.1f} MB",
             f"{row['size_bytes'] / row['float_bytes']:.0%}",
@@ -84,7 +85,7 @@ def targets_table(rows: Iterable[Row]) -> "Table":
     for name in ("target", "engine", "ISA", "what it is"):
         table.add_column(name)
     for row in rows:
-        table.add_row(row["name"], row["engine"], row["isa"], row["description"])
+        _add(table, row["name"], row["engine"], row["isa"], row["description"])
     return table
 
 
@@ -97,7 +98,7 @@ def plan_table(rows: Iterable[Row]) -> "Table":
         table.add_column(name)
     for number, row in enumerate(rows, 1):
         needs, gives = ("\n".join(row[key]) for key in ("needs", "gives"))
-        table.add_row(str(number), row["stage"], row["step"], row["does"], needs, gives)
+        _add(table, str(number), row["stage"], row["step"], row["does"], needs, gives)
     return table
 
 
@@ -109,18 +110,25 @@ def inspect_tables(found: Row) -> "list[Table]":
     formats.add_column("format")
     formats.add_column("bytes", justify="right")
     for name, size in found["bytes_by_format"].items():
-        formats.add_row(name, f"{size:,}")
+        _add(formats, name, f"{size:,}")
     operators = Table(title="operators", title_justify="left")
     operators.add_column("operator")
     operators.add_column("count", justify="right")
     for name, count in found["operators"].items():
-        operators.add_row(name, str(count))
+        _add(operators, name, str(count))
     layers = Table(title="Linears", title_justify="left")
     for name in ("layer", "in x out", "format", "why"):
         layers.add_column(name)
     for row in found["linears"]:
-        layers.add_row(row["name"], " x ".join(map(str, row["shape"])), row["format"], row["why"])
+        _add(layers, row["name"], " x ".join(map(str, row["shape"])), row["format"], row["why"])
     return [formats, operators, layers]
+
+
+def _add(table: "Table", *cells: str) -> None:
+    """Add a row as it is: names may look like rich's markup."""
+    from rich.markup import escape
+
+    table.add_row(*(escape(cell) for cell in cells))
 
 
 def _of(profile: Row, name: str, model: str) -> list[Row]:

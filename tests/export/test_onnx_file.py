@@ -251,7 +251,7 @@ def test_external_data_outside_the_folder_is_refused(
     with pytest.raises(ModelError) as error:
         read(path)
     assert str(error.value) == (
-        f"{path}: tensor 'w' lies in '{location}', outside the model's folder: refused"
+        f"{path}: tensor 'w' lies in '{location}', outside the model's folder: refused; copy all its files into one folder"
     )
 
 
@@ -291,7 +291,9 @@ def test_a_constant_outside_the_folder_is_refused(save: Save, tmp_path: Path) ->
     """External data of a Constant node is checked like that of an initializer."""
     (tmp_path / "secret.bin").write_bytes(ONES.tobytes())
     constant = helper.make_node("Constant", [], ["w"], value=external("../secret.bin"))
-    with pytest.raises(ModelError, match="outside the model's folder: refused"):
+    with pytest.raises(
+        ModelError, match="outside the model's folder: refused; copy all its files into one folder"
+    ):
         read(save(constant, ADD))
 
 
@@ -309,7 +311,9 @@ def test_a_branch_is_checked_too(save: Save, tmp_path: Path) -> None:
         helper.make_node("Add", ["x", "v"], ["y"]),
         weights=[inside(np.array(0, bool), "c")],
     )
-    with pytest.raises(ModelError, match="outside the model's folder: refused"):
+    with pytest.raises(
+        ModelError, match="outside the model's folder: refused; copy all its files into one folder"
+    ):
         read(path)
 
 
