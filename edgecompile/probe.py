@@ -55,13 +55,13 @@ class Probe:
 
 def take_probe(model: ir.Model) -> Probe:
     """Run a graph on random inputs of a few sizes and keep all that it computes."""
-    feeds = [_feed(model, number, *size) for number, size in enumerate(SIZES)]
     names = [str(v.name) for node in model.graph for v in node.outputs if v.name]
     try:
+        feeds = [_feed(model, number, *size) for number, size in enumerate(SIZES)]
         run = session(model, outputs=names, optimise=False)
         runs = [run.run(names, feed, _silent()) for feed in feeds]
     except Exception as error:  # onnxruntime's errors share no public base class
-        what = str(error).strip().splitlines()[0]
+        what = (str(error).strip().splitlines() or [type(error).__name__])[0]
         msg = f"onnxruntime does not run this graph on small inputs: {what}"
         raise ModelError(msg) from error
     values = {name: tuple(arrays) for name, *arrays in zip(names, *runs, strict=True)}

@@ -18,7 +18,7 @@ class ModelTable:
 
 @dataclass(frozen=True, slots=True)
 class ShapesTable:
-    """`sequence` is the range of token counts that the artifact must take."""
+    """`sequence` is [shortest, longest]: longer texts are cut; the artifact takes any between."""
 
     sequence: tuple[int, ...] = (1, 512)
 

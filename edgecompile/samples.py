@@ -229,15 +229,18 @@ def _check_tokens(path: Path, model: "ir.Model", arrays: Feed) -> None:
     if ids is None or ids.ndim != 2:
         return
     rows, longest = table_rows(model), longest_sequence(model, 10**9)
-    if rows is not None and (ids.min() < 0 or ids.max() >= rows):
-        msg = f"{path}: input_ids run from {ids.min()} to {ids.max()}, the table has {rows} rows"
-        raise DataError(msg)
     if not 1 <= ids.shape[1] <= longest:
         msg = f"{path}: input_ids are {ids.shape[1]} tokens long, the model takes 1 to {longest}"
+        raise DataError(msg)
+    if rows is not None and (ids.min() < 0 or ids.max() >= rows):
+        msg = f"{path}: input_ids run from {ids.min()} to {ids.max()}, the table has {rows} rows"
         raise DataError(msg)
     shapes = {name: list(arrays[name].shape) for name in INPUTS if name in arrays}
     if any(shape != list(ids.shape) for shape in shapes.values()):
         msg = f"{path}: token inputs differ in shape: {shapes}"
+        raise DataError(msg)
+    if mask is not None and not np.isin(mask, (0, 1)).all():
+        msg = f"{path}: attention_mask holds other numbers than 0 and 1"
         raise DataError(msg)
     if mask is not None and not mask.any(axis=1).all():
         msg = f"{path}: attention_mask of sample {int(mask.any(axis=1).argmin())} is all 0"

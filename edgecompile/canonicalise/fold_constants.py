@@ -8,6 +8,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from edgecompile.errors import ModelError
 from edgecompile.facts import RANDOM, no_constant_nodes
 from edgecompile.graph import (
     Array,
@@ -19,6 +20,9 @@ from edgecompile.graph import (
     weight_array,
 )
 from edgecompile.passes import rewrite
+
+SUBGRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+"""A Loop's or Scan's body may read what the evaluator does not see."""
 
 
 @rewrite(gives=[no_constant_nodes])
@@ -39,6 +43,8 @@ def _fold(model: ir.Model, node: ir.Node) -> None:
     if node.op_type == "If":
         for inner in _take_branch(model.graph, node):
             _fold(model, inner)
+        return
+    if any(attribute.type in SUBGRAPHS for attribute in node.attributes.values()):
         return
     for value, array in zip(node.outputs, _evaluate(node, model), strict=True):
         folded = add_initializer(model.graph, f"{value.name}.folded", array)
@@ -81,5 +87,9 @@ def _evaluate(node: ir.Node, model: ir.Model) -> list[Array]:
     )
     proto = ir.to_proto(ir.Model(graph, ir_version=model.ir_version))
     feed = {str(v.name): weight_array(v) for v in node.inputs if v is not None}
-    arrays: Any = ReferenceEvaluator(proto).run(None, feed)
+    try:
+        arrays: Any = ReferenceEvaluator(proto).run(None, feed)
+    except Exception as error:  # the evaluator raises what its operators do
+        msg = f"node '{node.name}' ({node.op_type}) is a constant that cannot be computed: {error}"
+        raise ModelError(" ".join(msg.split())) from error
     return list(arrays)

@@ -88,6 +88,8 @@ def score(np, metric, a, b):
 
 def signal(np, pairs):
     """Return R^2 over all samples: 1 - ||a - b||^2 / ||b - mean(b)||^2."""
+    if len({truth.shape[1] for _, truth in pairs}) > 1:  # the width follows the text's length
+        pairs = [(a.reshape(-1, 1), b.reshape(-1, 1)) for a, b in pairs]
     a, b = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         return -1.0

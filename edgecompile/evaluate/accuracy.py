@@ -68,6 +68,8 @@ def signal(
             [_rows(sample[index], valid_tokens(feed)).astype(np.float64) for sample in pair]
             for *pair, feed in zip(answers, expected, feeds, strict=True)
         ]
+        if len({pair[1].shape[1] for pair in rows}) > 1:  # the width follows the text's length
+            rows = [[array.reshape(-1, 1) for array in pair] for pair in rows]
         a, b = (np.concatenate([row[side] for row in rows]) for side in (0, 1))
         if not (np.isfinite(a).all() and np.isfinite(b).all()):
             return -1.0

@@ -11,7 +11,7 @@ from types import ModuleType
 import onnx_ir as ir
 
 from edgecompile.export import architectures, pooling
-from edgecompile.export.blocks import Builder
+from edgecompile.export.blocks import ACTIVATIONS, Builder
 from edgecompile.export.checkpoint import Config, open_weights
 
 
@@ -20,11 +20,29 @@ def families() -> list[str]:
     return sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(architectures.__path__))
 
 
-def knows(config: Config) -> bool:
-    """Say whether this exporter can write the checkpoint's graph."""
-    plain = config.text("position_embedding_type", "absolute") == "absolute"
-    plain = plain and not config.values.get("is_decoder")
-    return config.model_type in families() and plain and head_of(config) is not None
+def why_not(config: Config) -> str | None:
+    """Return why this exporter cannot write a checkpoint's graph, None if it can."""
+    family = config.model_type
+    if family not in families():
+        what = " ".join(filter(None, (family, config.architecture)))
+        return f"architecture '{what}' is not among those exported without torch ({_list()})"
+    if head_of(config) is None:
+        return f"head '{config.architecture}' is not exported without torch"
+    positions = config.text("position_embedding_type", "absolute")
+    if positions != "absolute":
+        return f"position_embedding_type '{positions}' is not exported without torch"
+    if config.values.get("is_decoder"):
+        return "a decoder (is_decoder) is not exported without torch"
+    key = "activation" if family == "distilbert" else "hidden_act"
+    wanted = config.text(key, "gelu")
+    if wanted not in ACTIVATIONS:
+        known = ", ".join(ACTIVATIONS)
+        return f"{key} '{wanted}' is not exported without torch (known: {known})"
+    return None
+
+
+def _list() -> str:
+    return ", ".join(families())
 
 
 def head_of(config: Config) -> str | None:
@@ -70,4 +88,4 @@ def _labels(b: Builder) -> int:
     names = b.config.values.get("id2label")
     if isinstance(names, dict) and names:
         return len(names)
-    return int(b.config.number("num_labels", 2))
+    return b.config.integer("num_labels") if "num_labels" in b.config.values else 2

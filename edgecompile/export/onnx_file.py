@@ -21,7 +21,7 @@ from onnx_ir.passes.common import (
     TopologicalSortPass,
 )
 
-from edgecompile.errors import ModelError, UnsupportedError
+from edgecompile.errors import EdgeCompileError, ModelError, UnsupportedError
 from edgecompile.opset import CANONICAL, ir_version_of
 from edgecompile.session import SHARED_FROM_BYTES
 
@@ -50,7 +50,13 @@ def read(path: Path) -> ir.Model:
         tensor = value.const_value
         if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes < SHARED_FROM_BYTES:
             value.const_value = ir.Tensor(tensor.numpy().copy(), name=value.name)
-    return tidy(model, path)
+    try:
+        return tidy(model, path)
+    except EdgeCompileError:
+        raise
+    except Exception as error:  # onnx and onnx_ir raise what they like on a malformed graph
+        msg = f"{path}: not a sound graph ({_first_line(error)}); export it again"
+        raise ModelError(msg) from error
 
 
 def _load(path: Path) -> ir.Model:
@@ -128,7 +134,7 @@ def external_files(path: Path) -> list[Path]:
 def _check_external(path: Path, model: ir.Model) -> None:
     folder = path.parent.resolve()
     for tensor in _external_tensors(model):
-        file = (folder / tensor.location.replace("\0", "?")).resolve()
+        file = (folder / str(tensor.location).replace("\0", "?")).resolve()
         where = f"{path}: tensor '{tensor.name}' lies in '{tensor.location}'"
         if not file.is_relative_to(folder):
             msg = (

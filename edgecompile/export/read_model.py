@@ -64,17 +64,14 @@ def find_source(path: Path) -> Source:
     from edgecompile.export import native
 
     config = read_config(path)
-    if native.knows(config):
-        return Source(path, "native", config)
     if not config.model_type:
         msg = f"{config.path}: key 'model_type' is missing; it names the architecture"
         raise ModelError(msg)
+    reason = native.why_not(config)
+    if reason is None:
+        return Source(path, "native", config)
     if importlib.util.find_spec("optimum") is None:
-        what = " ".join(filter(None, (config.model_type, config.architecture)))
-        msg = (
-            f"{config.path}: architecture '{what}' is not among those exported without torch"
-            f" ({', '.join(native.families())}); {INSTALL} for all others"
-        )
+        msg = f"{config.path}: {reason}; {INSTALL} for all others"
         raise UnsupportedError(msg)
     return Source(path, "optimum", config)
 

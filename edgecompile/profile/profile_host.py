@@ -18,7 +18,7 @@ from edgecompile.target import Target
 Number = dict[str, Any]
 """name, value, unit, kind ("measured" or, with a null value, null), how, and what it is of."""
 
-LATENCY_HOW = "in turn with the other models in one process, batch 1, default session options"
+LATENCY_HOW = "in turn with the other models in one process, which share a thread pool; batch 1"
 MEMORY_HOW = "peak resident set of a fresh Python process that loads the model and runs it once"
 
 

@@ -191,7 +191,7 @@ def test_the_device_scores_as_the_build_does() -> None:
     spec.loader.exec_module(smoke)
     random = np.random.default_rng(0)
     for metric in ("cosine", "agreement", "signal"):
-        for shape in ((1, 4), (1, 3, 4), (1, 1)):
+        for shape in ((1, 4), (1, 3, 4), (1, 1), (1,)):
             truths = [random.normal(size=shape).astype(np.float32) for _ in range(5)]
             truths[0][...] = 0
             answers = [t + np.float32(0.3) * (i > 0) * t**2 for i, t in enumerate(truths)]
@@ -203,3 +203,11 @@ def test_the_device_scores_as_the_build_does() -> None:
             ]
             found = smoke.judge(np, metric, rows)
             assert found == pytest.approx((built.mean, built.min, built.signal), abs=1e-6)
+
+
+def test_signal_takes_outputs_whose_width_follows_the_text() -> None:
+    """Start and end scores [1, S], say: each number counts, whatever the sample's length."""
+    expected = [[floats([1, 2, 3])], [floats([4, 5])]]
+    assert compare("cosine", expected, expected, [{}, {}]).signal == 1
+    wrong = [[floats([2, 2, 2])], [floats([2, 2])]]
+    assert compare("cosine", wrong, expected, [{}, {}]).signal < 0

@@ -251,7 +251,8 @@ def test_external_data_outside_the_folder_is_refused(
     with pytest.raises(ModelError) as error:
         read(path)
     assert str(error.value) == (
-        f"{path}: tensor 'w' lies in '{location}', outside the model's folder: refused; copy all its files into one folder"
+        f"{path}: tensor 'w' lies in '{location}', outside the model's folder: refused;"
+        " copy all its files into one folder"
     )
 
 

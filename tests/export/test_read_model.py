@@ -73,7 +73,7 @@ def test_an_unknown_head_of_a_known_family_is_unknown(
     """A head that the native exporter cannot write is not dropped: the model is refused."""
     del without_optimum
     folder = checkpoint("bert", architectures=["BertForQuestionAnswering"])
-    with pytest.raises(UnsupportedError, match="architecture 'bert BertForQuestionAnswering'"):
+    with pytest.raises(UnsupportedError, match="head 'BertForQuestionAnswering' is not exported"):
         find_source(folder)
 
 

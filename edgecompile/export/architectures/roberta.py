@@ -3,6 +3,7 @@
 import numpy as np
 import onnx_ir as ir
 
+from edgecompile.errors import ModelError
 from edgecompile.export.architectures import bert
 from edgecompile.export.blocks import Builder
 
@@ -30,9 +31,12 @@ def encode(b: Builder) -> ir.Value:
 
 def _positions(b: Builder, ids: ir.Value) -> ir.Value:
     """Count the tokens that are not padding, from pad_token_id + 1; padding keeps its id."""
-    pad = b.initializer(
-        "positions.pad", np.array(int(b.config.number("pad_token_id", 1)), np.int64)
-    )
+    number = b.config.values.get("pad_token_id", 1)
+    rows = b.config.integer("max_position_embeddings")
+    if not isinstance(number, int) or not 0 <= number < rows - 1:
+        msg = f"{b.config.path}: key 'pad_token_id' must lie between 0 and {rows - 2}"
+        raise ModelError(msg)
+    pad = b.initializer("positions.pad", np.array(number, np.int64))
     valid = b.op("positions.valid", "Not", b.op("positions.is_pad", "Equal", ids, pad))
     count = b.op("positions.one", "Cast", valid, to=ir.DataType.INT64)
     axis = b.initializer("positions.axis", np.array(1, np.int64))

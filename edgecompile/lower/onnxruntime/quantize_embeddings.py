@@ -29,10 +29,13 @@ def quantize_embeddings(model: ir.Model, plan: Plan) -> ir.Model:
     if not plan.embeddings:
         return model
     model = model.clone()
+    stored: dict[ir.Value, list[ir.Value]] = {}
     for node in [n for n in model.graph if n.op_type in ("Gather", "Slice") and not n.domain]:
         table = node.inputs[0]
         if table is not None and _is_table(node, table):
-            _quantize(model.graph, node, table)
+            if table not in stored:
+                stored[table] = _store(model.graph, table)
+            _quantize(model.graph, node, stored[table])
     return sweep(model)
 
 
@@ -50,19 +53,20 @@ def _is_table(node: ir.Node, table: ir.Value) -> bool:
     )
 
 
-def _quantize(graph: ir.Graph, node: ir.Node, table: ir.Value) -> None:
+def _store(graph: ir.Graph, table: ir.Value) -> list[ir.Value]:
+    """Add a table's int8 rows and their scales."""
     rows, scale = quantize_rows(weight_array(table))
+    named = {f"{table.name}_int8": rows, f"{table.name}_scale": scale}
+    return [add_initializer(graph, name, array) for name, array in named.items()]
+
+
+def _quantize(graph: ir.Graph, node: ir.Node, stored: list[ir.Value]) -> None:
     tape = ir.tape.Tape()
     rest = [present(value) for value in node.inputs[1:]]
     attributes = {name: attr.value for name, attr in node.attributes.items()}
     parts = [
-        tape.op(
-            node.op_type,
-            [add_initializer(graph, f"{table.name}_{suffix}", array), *rest],
-            attributes,
-            name=f"{node.name}.{suffix}",
-        )
-        for suffix, array in (("int8", rows), ("scale", scale))
+        tape.op(node.op_type, [value, *rest], attributes, name=f"{node.name}.{suffix}")
+        for value, suffix in zip(stored, ("int8", "scale"), strict=True)
     ]
     cast = tape.op("Cast", [parts[0]], {"to": ir.DataType.FLOAT}, name=f"{node.name}.float")
     tape.op("Mul", [cast, parts[1]], name=node.name)
