@@ -38,6 +38,9 @@ def choose_data(recipe: Recipe, model: ir.Model, folder: Path, longest: int) -> 
     wanted = recipe.calibration.samples
     if apart is not None:
         first, rest = read(calibration, wanted), read(apart, GOLDEN_SAMPLES)
+        if len(rest) < FEWEST_GOLDEN:
+            msg = f"{apart}: {len(rest)} samples to judge by; at least {FEWEST_GOLDEN} are needed"
+            raise DataError(msg)
     else:
         feeds = read(calibration, wanted + GOLDEN_SAMPLES)
         first, rest = feeds[:wanted], feeds[wanted:]

@@ -48,22 +48,38 @@ def inspect_file(path: Path) -> dict[str, Any]:
 
 
 def _linears(model: ir.Model) -> list[dict[str, Any]]:
-    reasons = json.loads(model.metadata_props.get("kept_float", "{}"))
+    reasons = _reasons(model)
     ours = "edgecompile" in model.metadata_props
-    rows = [
-        {
-            "name": node.name,
-            "shape": [dim(node.inputs[1], axis) for axis in range(2)],
-            "format": INT8_OPERATORS[node.op_type],
-            "why": "",
-        }
-        for node in model.graph
-        if node.op_type in INT8_OPERATORS
-        and node.inputs[1] is not None
-        and node.inputs[1].const_value
-    ]
+    rows = []
+    for node in model.graph:
+        shape = _low_bit_shape(node)
+        if shape is not None:
+            kind = INT8_OPERATORS[node.op_type]
+            rows.append({"name": node.name, "shape": shape, "format": kind, "why": ""})
     for linear in linears(model.graph):
         why = reasons.get(linear.name, NOT_PLANNED if ours else NOT_OURS)
         shape = [dim(linear.weight, axis) for axis in range(2)]
         rows.append({"name": linear.name, "shape": shape, "format": "float", "why": why})
     return rows
+
+
+def _reasons(model: ir.Model) -> dict[str, str]:
+    """Return why Linears stayed float, as our artifacts say; other files may say anything there."""
+    try:
+        found = json.loads(model.metadata_props.get("kept_float", "{}"))
+    except (ValueError, RecursionError):
+        return {}
+    return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
+
+
+def _low_bit_shape(node: ir.Node) -> list[int] | None:
+    """Return [in, out] of a low-bit Linear, None for any other node."""
+    if node.op_type not in INT8_OPERATORS:
+        return None
+    if node.op_type == "MatMulNBits":
+        return [node.attributes[key].as_int() for key in ("K", "N") if key in node.attributes]
+    index = 3 if node.op_type == "QLinearMatMul" else 1
+    weight = node.inputs[index] if len(node.inputs) > index else None
+    if weight is None or not weight.const_value or weight.shape is None:
+        return None
+    return [int(size) for size in weight.shape if isinstance(size, int)]

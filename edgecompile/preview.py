@@ -6,6 +6,7 @@ from typing import Any
 
 from edgecompile import passes, target
 from edgecompile.facts import sentence
+from edgecompile.profile.host import read_host, why_not
 
 
 def preview(model: Path, names: list[str]) -> list[dict[str, Any]]:
@@ -25,9 +26,14 @@ def preview(model: Path, names: list[str]) -> list[dict[str, Any]]:
         rows += [
             _row("emit", board.engine, f"Write the artifact for {board.name}"),
             _row("evaluate", "accuracy", "Run it on golden samples; the gate judges"),
-            _row("profile", "host", "Time float, dynamic int8 and artifact in turn"),
+            _row("profile", "host", _timing(board)),
         ]
     return rows
+
+
+def _timing(board: target.Target) -> str:
+    reason = why_not(read_host(), board)
+    return f"Not timed: {reason}" if reason else "Time float, dynamic int8 and artifact in turn"
 
 
 def _passes(stage: str) -> Iterator[dict[str, Any]]:

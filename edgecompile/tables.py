@@ -10,6 +10,8 @@ from edgecompile.errors import RecipeError, UnknownNameError
 
 T = TypeVar("T")
 
+KINDS = {int: "a whole number", float: "a number", str: "a text"}
+
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file; say what is wrong with it."""
@@ -56,6 +58,6 @@ def _checked(where: str, hint: Any, value: Any) -> Any:
         return tuple(_checked(where, item, element) for element in value)
     accepted = (int, float) if hint is float else hint
     if not isinstance(value, accepted) or isinstance(value, bool):
-        msg = f"{where}: must be a {hint.__name__}, found {value!r}"
+        msg = f"{where}: must be {KINDS[hint]}, found {value!r}"
         raise RecipeError(msg)
     return value

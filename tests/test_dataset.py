@@ -112,24 +112,32 @@ def test_fewest_judges_are_enough(folder: Path, tmp_path: Path) -> None:
 def test_evaluation_data_judges_alone(folder: Path, tmp_path: Path) -> None:
     """With evaluation data of its own, the calibration data only calibrates."""
     texts(tmp_path / "own.txt", 6)
-    texts(tmp_path / "judge.txt", 3, "judge")
+    texts(tmp_path / "judge.txt", 9, "judge")
     data = choose(recipe(tmp_path, 6, "own.txt", "judge.txt"), folder)
     assert read(data.calibration) == [f"text {n}" for n in range(6)]
-    assert read(data.golden) == [f"judge {n}" for n in range(3)]
+    assert read(data.golden) == [f"judge {n}" for n in range(9)]
 
 
 def test_evaluation_data_with_committed_calibration(folder: Path, tmp_path: Path) -> None:
     """Evaluation data alone judges what the committed set calibrates."""
-    texts(tmp_path / "judge.txt", 3, "judge")
+    texts(tmp_path / "judge.txt", 9, "judge")
     data = choose(recipe(tmp_path, judge="judge.txt"), folder)
-    assert read(data.golden) == [f"judge {n}" for n in range(3)]
+    assert read(data.golden) == [f"judge {n}" for n in range(9)]
     assert list(data.hashes) == ["calibration/docs.jsonl", "evaluate/judge.txt"]
+
+
+def test_too_few_to_judge_by(folder: Path, tmp_path: Path) -> None:
+    """A mean over a handful says nothing."""
+    path = texts(tmp_path / "judge.txt", 7)
+    with pytest.raises(DataError) as caught:
+        choose(recipe(tmp_path, judge="judge.txt"), folder)
+    assert str(caught.value) == f"{path}: 7 samples to judge by; at least 8 are needed"
 
 
 def test_fewer_samples_than_asked_for(folder: Path, tmp_path: Path) -> None:
     """Calibration data that runs short: how many it holds and how many were asked for."""
     path = texts(tmp_path / "own.txt", 5)
-    texts(tmp_path / "judge.txt", 3)
+    texts(tmp_path / "judge.txt", 9)
     with pytest.raises(DataError) as caught:
         choose(recipe(tmp_path, 6, "own.txt", "judge.txt"), folder)
     assert str(caught.value) == f"{path}: holds 5 samples, [calibration] samples asks for 6"
@@ -143,7 +151,7 @@ def test_more_than_the_committed_set_holds(folder: Path, tmp_path: Path) -> None
 
 def test_hashes_are_those_of_the_files(folder: Path, tmp_path: Path) -> None:
     """Every file that was read is known by its hash: the manifest holds it."""
-    own, judge = texts(tmp_path / "own.txt", 6), texts(tmp_path / "judge.txt", 3)
+    own, judge = texts(tmp_path / "own.txt", 6), texts(tmp_path / "judge.txt", 9)
     data = choose(recipe(tmp_path, 6, "own.txt", "judge.txt"), folder)
     wanted = {"calibration/own.txt": files.sha256(own), "evaluate/judge.txt": files.sha256(judge)}
     assert data.hashes == wanted

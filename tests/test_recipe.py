@@ -127,8 +127,8 @@ def test_unknown_key_names_the_nearest(write: Path, text: str, found: str) -> No
         ("[[model]]\n", "R: 'model' is a table; write [model] and its keys below"),
         ("[shapes]\nsequence = 512\n", "R, [shapes] sequence: must be a list, found 512"),
         ("[targets]\nnames = 'a'\n", "R, [targets] names: must be a list, found 'a'"),
-        ("[gate]\ncosine_mean = '1'\n", "R, [gate] cosine_mean: must be a float, found '1'"),
-        ("[gate]\nagreement = true\n", "R, [gate] agreement: must be a float, found True"),
+        ("[gate]\ncosine_mean = '1'\n", "R, [gate] cosine_mean: must be a number, found '1'"),
+        ("[gate]\nagreement = true\n", "R, [gate] agreement: must be a number, found True"),
     ],
 )
 def test_wrong_type_names_key_and_value(write: Path, text: str, found: str) -> None:

@@ -138,9 +138,9 @@ def test_unknown_choice_is_named(folder: Path, key: str) -> None:
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        ('opset = "18"', "T, opset: must be a int, found '18'"),
+        ('opset = "18"', "T, opset: must be a whole number, found '18'"),
         ("opset = 99", "T, opset: must lie between 17 and 23"),
-        ("isa = 3", "T, isa: must be a str, found 3"),
+        ("isa = 3", "T, isa: must be a text, found 3"),
         ('cpu_features = "avx2"', "T, cpu_features: must be a list, found 'avx2'"),
         ('runtime = "1.17"', "T, runtime: must look like '>=1.24', found '1.17'"),
         ('engine = "nope"', "T: no engine named 'nope'; known: onnxruntime"),

@@ -1,9 +1,11 @@
 """The command `edgecompile`: reads arguments, calls the package, prints. No logic."""
 
+import errno
 import json
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,15 +33,21 @@ class Commands(click.Group):
             _stop("interrupted; nothing half-written is left", 143 if interrupt.args else 130)
         except (click.exceptions.Exit, click.ClickException, BrokenPipeError):
             raise
-        except OSError as error:
-            if error.filename is None or os.environ.get("EDGECOMPILE_DEBUG"):
-                raise
-            _stop(f"error: {error.filename}: {error.strerror}", 1)
         except Exception as error:
             if os.environ.get("EDGECOMPILE_DEBUG"):
                 raise
-            what = f"{type(error).__name__}: {error}".splitlines()[0]
-            _stop(f"bug in edgecompile: {what}; EDGECOMPILE_DEBUG=1 shows where", BUG)
+            _stop(*_describe(error))
+
+
+def _describe(error: Exception) -> tuple[str, int]:
+    """Return the line and exit code of an error that nobody foresaw: the disk's, or our bug."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        place = error.filename or f"the output or {tempfile.gettempdir()}"
+        return f"error: {place}: {error.strerror}; free some, or set TMPDIR", 1
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"error: {error.filename}: {error.strerror}", 1
+    what = f"{type(error).__name__}: {error}".splitlines()[0]
+    return f"bug in edgecompile: {what}; EDGECOMPILE_DEBUG=1 shows where", BUG
 
 
 def _terminated(_number: int, _frame: object) -> NoReturn:

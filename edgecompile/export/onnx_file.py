@@ -46,6 +46,7 @@ def read(path: Path) -> ir.Model:
         msg = f"{path}: holds no graph with nodes and outputs; export it again"
         raise ModelError(msg)
     _check_external(path, model)
+    _check_sound(path, model)
     for value in model.graph.initializers.values():
         tensor = value.const_value
         if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes < SHARED_FROM_BYTES:
@@ -148,6 +149,31 @@ def _check_external(path: Path, model: ir.Model) -> None:
         if file.stat().st_size < end:
             msg = f"{where}, which is truncated: {file.stat().st_size} bytes, {end} needed"
             raise ModelError(msg)
+
+
+def _check_sound(path: Path, model: ir.Model) -> None:
+    """Refuse weights whose bytes are not there, and nodes that read what nothing makes."""
+    for name, weight in model.graph.initializers.items():
+        tensor = weight.const_value
+        if isinstance(tensor, ir.TensorProtoTensor) and not _holds_all(tensor):
+            what = f"weight '{name}' lacks bytes for its shape {list(tensor.shape)}"
+            msg = f"{path}: {what}; export it again"
+            raise ModelError(msg)
+    known = {*model.graph.inputs, *model.graph.initializers.values()}
+    for node in model.graph:
+        for value in filter(None, node.inputs):
+            if value.producer() is None and value not in known:
+                what = f"node '{node.name}' ({node.op_type}) reads '{value.name}'"
+                msg = f"{path}: {what}, which nothing makes; export it again"
+                raise ModelError(msg)
+
+
+def _holds_all(tensor: ir.TensorProtoTensor) -> bool:
+    proto = tensor.raw
+    if proto.HasField("raw_data"):
+        return len(proto.raw_data) == tensor.nbytes
+    typed = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
+    return tensor.size == 0 or any(len(getattr(proto, field)) for field in typed)
 
 
 def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:

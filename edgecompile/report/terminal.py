@@ -8,6 +8,8 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 
+METRICS = {"cosine": "mean cosine", "agreement": "agreement of argmax", "signal": "R²"}
+
 
 def summary(manifest: Row, profile: Row) -> dict[str, Any]:
     """Return the figures of one bundle that people ask for first."""
@@ -37,8 +39,9 @@ def build_table(rows: Sequence[Row]) -> "Table":
     from rich.table import Table
 
     table = Table(box=box.ROUNDED, caption=_caption(rows), caption_justify="left")
-    for name in ("target", "size", "of float", "accuracy", "float", "dynamic int8", "artifact"):
-        table.add_column(name, justify="left" if name == "target" else "right")
+    table.add_column("target", no_wrap=True)
+    for name in ("size", "of float", "accuracy", "worst", "float", "dynamic", "artifact"):
+        table.add_column(name, justify="right")
     for row in rows:
         times = row["latency_ms"]
         _add(
@@ -46,7 +49,8 @@ def build_table(rows: Sequence[Row]) -> "Table":
             row["target"],
             f"{row['size_bytes'] / 1e6:.1f} MB",
             f"{row['size_bytes'] / row['float_bytes']:.0%}",
-            f"{row['mean']:.4f} (min {row['min']:.4f})",
+            f"{row['mean']:.4f}",
+            f"{row['min']:.4f}",
             *(_ms(times[model]) for model in ("float", "dynamic_int8", "artifact")),
         )
     return table
@@ -63,9 +67,8 @@ def _caption(rows: Sequence[Row]) -> str:
         if row["not_timed"]:
             lines.append(f"{row['target']} was not timed: {row['not_timed']}")
         else:
-            metric = {"cosine": "mean cosine", "agreement": "agreement of argmax"}[row["metric"]]
             lines.append(
-                f"{row['target']}: {metric} to float; median of one inference of"
+                f"{row['target']}: {METRICS[row['metric']]} to float; median of one inference of"
                 f" {row['sequence']} tokens, 1 thread, measured here"
             )
     return "\n".join(lines)
@@ -148,4 +151,4 @@ def _value(profile: Row, name: str, model: str, **where: object) -> float | None
 
 
 def _ms(value: float | None) -> str:
-    return "not run here" if value is None else f"{value:.1f} ms"
+    return "-" if value is None else f"{value:.1f} ms"

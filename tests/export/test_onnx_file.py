@@ -349,3 +349,25 @@ def test_a_quantized_model_is_refused(save: Save, op_type: str) -> None:
     assert str(error.value) == (
         f"{path}: node 'first' is a {op_type}: quantized already; give the float model"
     )
+
+
+@pytest.mark.parametrize("content", [{}, {"raw_data": b"123"}])
+def test_a_weight_whose_bytes_are_not_there_is_told(save: Save, content: dict[str, bytes]) -> None:
+    """Protobuf gives zeros for what is missing: a model of zeros would be built."""
+    hollow = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[WIDTH], **content)
+    path = save(ADD, weights=[hollow])
+    with pytest.raises(ModelError) as error:
+        read(path)
+    assert str(error.value) == (
+        f"{path}: weight 'w' lacks bytes for its shape [8]; export it again"
+    )
+
+
+def test_a_node_that_reads_what_nothing_makes_is_told(save: Save) -> None:
+    """The message names the node and the tensor."""
+    path = save(ADD)
+    with pytest.raises(ModelError) as error:
+        read(path)
+    assert str(error.value) == (
+        f"{path}: node 'add' (Add) reads 'w', which nothing makes; export it again"
+    )
