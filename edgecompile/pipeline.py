@@ -1,6 +1,7 @@
 """The stages, in order: export, canonicalise, quantize, lower, emit, evaluate, profile."""
 
 import importlib
+import itertools
 import math
 import tempfile
 import time
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from edgecompile import __version__, files, passes, target
 from edgecompile.errors import ChangedError, GateError, OutputError
 from edgecompile.passes import Step
-from edgecompile.plan import FLOAT, Plan
+from edgecompile.plan import FLOAT, Plan, rung_of
 from edgecompile.recipe import Recipe
 from edgecompile.target import REFERENCE, Target
 
@@ -129,7 +130,7 @@ def prepare(source: "Source", recipe: Recipe, trace: Trace) -> Prepared:
     plan = FLOAT
     if recipe.quantize.scheme == "int8":
         trace.say("quantize", f"observing {len(data.calibration)} calibration samples")
-        plan = _quantize(model, reference, data, trace)
+        plan = _quantize(model, reference, data, recipe, trace)
     trace.say("evaluate", f"asking the float model for {len(data.golden)} golden answers")
     expected = answer(session(reference if exported is None else exported), data.golden)
     if exported is not None:
@@ -169,16 +170,33 @@ def _export(source: "Source", trace: Trace) -> "tuple[ir.Model, ir.Model | None]
     return read_model.pooled(source, model), read_model.pooled(source, exported)
 
 
-def _quantize(model: "ir.Model", reference: "ir.Model", data: "Dataset", trace: Trace) -> Plan:
+def _quantize(
+    model: "ir.Model", reference: "ir.Model", data: "Dataset", recipe: Recipe, trace: Trace
+) -> Plan:
+    from edgecompile.quantize.choose_range import narrow_ranges
     from edgecompile.quantize.decide_plan import decide_plan
+    from edgecompile.quantize.observe_hessians import observe_hessians
+    from edgecompile.quantize.observe_histograms import observe_histograms
     from edgecompile.quantize.observe_ranges import observe_ranges
 
+    wishes = recipe.quantize
     with trace.step("quantize", "observe-ranges") as done:
         observed = observe_ranges(reference, data.calibration)
         done(reference)
     with trace.step("quantize", "decide-plan") as done:
-        plan = decide_plan(model, observed)
+        plan = decide_plan(
+            model, observed, equalise=wishes.equalise, correct_bias=wishes.bias_correction
+        )
         done(model)
+    if wishes.ranges != "minmax":
+        with trace.step("quantize", "observe-histograms") as done:
+            seen = observe_histograms(reference, plan.activations, data.calibration)
+            plan = narrow_ranges(plan, seen, wishes.ranges)
+            done(reference)
+    if wishes.rounding == "gptq":
+        with trace.step("quantize", "observe-hessians") as done:
+            plan = observe_hessians(reference, plan, data.calibration)
+            done(reference)
     return plan
 
 
@@ -203,22 +221,19 @@ def compile_for(board: Target, prepared: Prepared, folder: Path, trace: Trace) -
     from edgecompile.evaluate import accuracy
 
     engine = importlib.import_module(f"edgecompile.emit.{board.engine}")
-    trace.say("lower", f"{board.name}: {board.engine}, opset {board.opset}")
-    lowered = lower(prepared.model, prepared.plan, board, trace)
-    with trace.step("emit", board.engine) as done:
-        names = engine.write(lowered, folder, _metadata(board, prepared))
-        done(lowered)
-    golden = prepared.data.golden
-    trace.say("evaluate", f"{board.name}: running the artifact on {len(golden)} golden samples")
-    run = engine.runner(folder / names[0])
-    answers = [run(feed) for feed in golden]
-    metric = accuracy.metric_of(prepared.outputs, prepared.expected[0])
-    found = accuracy.compare(metric, answers, prepared.expected, golden)
-    floor = _gate(board, prepared, found)
-    profile = _profile(board, prepared, folder / names[0], trace)
+    tried = _attempt(board, prepared, prepared.plan, folder, trace)
+    climbed: dict[str, Any] = {}
+    if not _passes(prepared, tried.accuracy) and prepared.plan.activations:
+        tried, climbed = _climb(board, prepared, tried, folder, trace)
+    golden, found, plan = prepared.data.golden, tried.accuracy, tried.plan
+    floor = _floor(prepared, found)
+    profile = _profile(board, prepared, folder / tried.names[0], trace)
     kept = slice(0, GOLDEN_IN_BUNDLE)
-    seen = accuracy.compare(metric, answers[kept], prepared.expected[kept], golden[kept])
-    names += [
+    seen = accuracy.compare(
+        found.metric, tried.answers[kept], prepared.expected[kept], golden[kept]
+    )
+    names = [
+        *tried.names,
         bundles.write_golden(folder, prepared.outputs, golden[kept], prepared.expected[kept]),
         bundles.write_smoke_test(folder),
     ]
@@ -236,32 +251,94 @@ def compile_for(board: Target, prepared: Prepared, folder: Path, trace: Trace) -
         "route": prepared.source.route,
         "recipe": {k: v for k, v in asdict(prepared.recipe).items() if k != "folder"},
         "inputs": dict(prepared.inputs),
-        "quantization": _plan_table(prepared.plan),
+        "quantization": _plan_table(prepared.model, plan) | climbed,
         "steps": [asdict(step) for step in trace.steps],
     }
     return Bundle(folder, bundles.write_manifest(folder, manifest, profile, names), profile)
 
 
-def _gate(board: Target, prepared: Prepared, found: "Accuracy") -> float:
-    """Return the floor, or raise when the artifact lies below it."""
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An artifact of one plan: its files, its answers to the golden samples, how good they are."""
+
+    plan: Plan
+    names: list[str]
+    answers: "list[list[FloatArray]]"
+    accuracy: "Accuracy"
+
+
+def _attempt(
+    board: Target, prepared: Prepared, plan: Plan, folder: Path, trace: Trace | None
+) -> Attempt:
+    """Lower, emit and judge; without a trace, silently."""
+    from edgecompile.evaluate import accuracy
+
+    trace = trace or Trace()
+    engine = importlib.import_module(f"edgecompile.emit.{board.engine}")
+    trace.say("lower", f"{board.name}: {board.engine}, opset {board.opset}")
+    lowered = lower(prepared.model, plan, board, trace)
+    with trace.step("emit", board.engine) as done:
+        names = engine.write(lowered, folder, _metadata(board, plan))
+        done(lowered)
+    golden = prepared.data.golden
+    trace.say("evaluate", f"{board.name}: running the artifact on {len(golden)} golden samples")
+    run = engine.runner(folder / names[0])
+    answers = [run(feed) for feed in golden]
+    metric = accuracy.metric_of(prepared.outputs, prepared.expected[0])
+    return Attempt(
+        plan, names, answers, accuracy.compare(metric, answers, prepared.expected, golden)
+    )
+
+
+def _climb(
+    board: Target, prepared: Prepared, failed: Attempt, folder: Path, trace: Trace
+) -> tuple[Attempt, dict[str, Any]]:
+    """Give Linears more precision until the gate holds; raise when it cannot, or may not."""
+    from edgecompile.ladder import SAMPLES, climb, measure_ladder
+
+    engine = importlib.import_module(f"edgecompile.emit.{board.engine}")
+    model, plan = prepared.model, prepared.plan
+    what = f"{board.name}: {_shortfall(prepared, failed.accuracy)}"
+    trace.say("ladder", f"{what}; measuring what each layer loses")
+    feeds = list(itertools.islice(prepared.data.calibration, SAMPLES))
+    ladder = measure_ladder(model, plan, board, engine.RUNGS, feeds, lower)
+    worst = ladder.worst(model)
+    if not prepared.recipe.quantize.ladder:
+        msg = f"{what}; no {board.name} bundle was written; {worst}"
+        raise GateError(msg)
+
+    def passes(tried: Plan) -> bool:
+        found = _attempt(board, prepared, tried, folder, None).accuracy
+        trace.say("ladder", f"{board.name}: {found.metric} {_down(found.mean)}")
+        return _passes(prepared, found)
+
+    reached = climb(model, plan, ladder.moves, passes)
+    if reached is None:
+        msg = f"{what}; with every Linear in float too; no {board.name} bundle was written"
+        raise GateError(msg)
+    plan, count = reached
+    trace.say("ladder", f"{board.name}: the gate holds after {count} of {len(ladder.moves)} moves")
+    attempt = _attempt(board, prepared, plan, folder, trace)
+    return attempt, {"ladder": ladder.table(model) | {"moves_made": count}}
+
+
+def _floor(prepared: Prepared, found: "Accuracy") -> float:
     gate = prepared.recipe.gate
     floors = {"cosine": gate.cosine_mean, "agreement": gate.agreement, "signal": gate.signal}
-    floor, where = floors[found.metric], f"on {found.samples} golden samples"
-    if found.mean >= floor and found.signal >= gate.signal:
-        return floor
-    what, value, wanted = found.metric, found.mean, floor
-    if found.mean >= floor:
-        what, value, wanted = "signal (R^2)", found.signal, gate.signal
-    msg = f"{board.name}: {what} to float is {_down(value)} {where}, the gate wants {wanted:.4f}"
-    msg += f"; no {board.name} bundle was written"
-    if prepared.plan.activations:
-        from edgecompile.evaluate.layer_errors import layer_errors
+    return floors[found.metric]
 
-        reference = lower(prepared.model, FLOAT, REFERENCE)
-        errors = layer_errors(reference, prepared.plan, board, prepared.data.golden[:4])
-        for name, error in list(errors.items())[:1]:
-            msg += f"; worst layer: '{name}', which in int8 loses {error:.1%} of its output"
-    raise GateError(msg)
+
+def _passes(prepared: Prepared, found: "Accuracy") -> bool:
+    return found.mean >= _floor(prepared, found) and found.signal >= prepared.recipe.gate.signal
+
+
+def _shortfall(prepared: Prepared, found: "Accuracy") -> str:
+    """Say what lies below the gate, and by how much."""
+    what, value, wanted = found.metric, found.mean, _floor(prepared, found)
+    if value >= wanted:
+        what, value, wanted = "signal (R^2)", found.signal, prepared.recipe.gate.signal
+    where = f"on {found.samples} golden samples"
+    return f"{what} to float is {_down(value)} {where}, the gate wants {wanted:.4f}"
 
 
 def _down(score: float) -> str:
@@ -291,18 +368,21 @@ def _profile(board: Target, prepared: Prepared, artifact: Path, trace: Trace) ->
         return profile_host(board, models, longest, lengths, wishes.repeats)
 
 
-def _metadata(board: Target, prepared: Prepared) -> dict[str, str]:
+def _metadata(board: Target, plan: Plan) -> dict[str, str]:
     """Return what the artifact says of itself: `inspect` reads it back."""
     import json
 
-    kept = json.dumps(dict(prepared.plan.kept_float))
+    kept = json.dumps(dict(plan.kept_float))
     return {"edgecompile": __version__, "edgecompile.target": board.name, "kept_float": kept}
 
 
-def _plan_table(plan: Plan) -> dict[str, Any]:
-    """Return the plan without its vectors."""
+def _plan_table(model: "ir.Model", plan: Plan) -> dict[str, Any]:
+    """Return the plan without its vectors: each activation's range, each Linear's rung and why."""
+    from edgecompile.graph import linears
+
     activations = {
         name: {"low": a.low, "high": a.high, "alpha": a.alpha}
         for name, a in plan.activations.items()
     }
-    return {"activations": activations, "kept_float": dict(plan.kept_float)}
+    rungs = {linear.name: asdict(rung_of(plan, linear)) for linear in linears(model.graph)}
+    return {"activations": activations, "linears": rungs, "embeddings_int8": plan.embeddings}

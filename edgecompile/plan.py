@@ -7,18 +7,24 @@ its equalising factors: x / smoothing.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from edgecompile.graph import FloatArray
+from edgecompile.graph import FloatArray, Linear
 
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """One tensor that Linears read: range, factors and mean, by channel [C], of valid tokens."""
+    """One tensor that Linears read: range, factors and mean, by channel [C], of valid tokens.
+
+    `dynamic` says why its range is measured anew at each inference, "" that it is not.
+    `hessian` is E[x x^T] of x / smoothing, [C, C], where weights are rounded by it.
+    """
 
     low: float
     high: float
     smoothing: FloatArray
     mean: FloatArray
     alpha: float
+    dynamic: str = ""
+    hessian: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,24 @@ class Plan:
     activations: Mapping[str, Activation] = field(default_factory=dict)
     kept_float: Mapping[str, str] = field(default_factory=dict)
     embeddings: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One Linear's precision: "int8", "dynamic" (int8, its range found at run time) or "float"."""
+
+    rung: str
+    why: str
+
+
+def rung_of(plan: Plan, linear: Linear) -> Rung:
+    """Return the rung that a plan gives a Linear."""
+    activation = plan.activations.get(str(linear.x.name))
+    if linear.name in plan.kept_float or activation is None:
+        return Rung("float", plan.kept_float.get(linear.name, "it is not in the plan"))
+    if activation.dynamic:
+        return Rung("dynamic", activation.dynamic)
+    return Rung("int8", "")
 
 
 FLOAT = Plan()

@@ -40,9 +40,25 @@ class EvaluateTable:
 
 @dataclass(frozen=True, slots=True)
 class QuantizeTable:
-    """`scheme` is "int8" or "none"."""
+    """`scheme` is "int8" or "none"; `ranges` a method of quantize/choose_range.py.
+
+    `ladder` lets layers have more precision where the gate does not hold.
+    """
 
     scheme: str = "int8"
+    ranges: str = "minmax"
+    rounding: str = "nearest"
+    equalise: bool = True
+    bias_correction: bool = True
+    ladder: bool = True
+
+
+QUANTIZE = {
+    "scheme": ("int8", "none"),
+    "ranges": ("minmax", "moving-average", "percentile", "entropy", "mse"),
+    "rounding": ("nearest", "gptq"),
+}
+"""The known values of [quantize]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +139,9 @@ def _check(path: Path, recipe: Recipe) -> None:
         bool(recipe.profile.sequence) and min(recipe.profile.sequence) >= 1,
         "[profile] sequence: must be a list of token counts, for example [16, 128]",
     )
-    demand(
-        recipe.quantize.scheme in ("int8", "none"),
-        f"[quantize] scheme: '{recipe.quantize.scheme}' is not known; known: int8, none",
-    )
+    for key, known in QUANTIZE.items():
+        value = getattr(recipe.quantize, key)
+        listed = ", ".join(known)
+        demand(value in known, f"[quantize] {key}: '{value}' is not known; known: {listed}")
     for key in ("cosine_mean", "agreement", "signal"):
         demand(0 <= getattr(recipe.gate, key) <= 1, f"[gate] {key}: must lie between 0 and 1")

@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from edgecompile.gptq import round_rows
 from edgecompile.graph import FloatArray
 
 Int8Array = npt.NDArray[np.int8]
@@ -10,8 +11,12 @@ PAIR_LIMIT = 128
 """255 x 128 = 32,640 still fits 16 bits; 255 x 129 does not."""
 
 
-def quantize_weight(weight: FloatArray, kind: str = "int8") -> tuple[Int8Array, FloatArray]:
+def quantize_weight(
+    weight: FloatArray, kind: str = "int8", hessian: FloatArray | None = None
+) -> tuple[Int8Array, FloatArray]:
     """Quantize W [in, out] with one scale a column; return int8 [in, out] and scale [out].
+
+    Rounds to the nearest or, given the Hessian [in, in] of what W is multiplied with, by GPTQ.
 
     "int8" uses -127..127. "int8-pairs" also keeps, for each pair of rows 2i and 2i + 1, the sum
     of the positive and the sum of the negative weights within 128: AVX2's vpmaddubsw adds the
@@ -25,8 +30,24 @@ def quantize_weight(weight: FloatArray, kind: str = "int8") -> tuple[Int8Array, 
     if kind == "int8-pairs":
         scale = np.maximum(scale, _largest_pair(weight) / PAIR_LIMIT)
     scale = np.where(scale > np.finfo(np.float32).tiny, scale, 1).astype(np.float32)
+    if hessian is not None:
+        return _round_by(hessian, weight / scale, kind), scale
     q = np.clip(np.rint(weight / scale), -127, 127).astype(np.int8)
     return (_within_pairs(q), scale) if kind == "int8-pairs" else (q, scale)
+
+
+def _round_by(hessian: FloatArray, steps: FloatArray, kind: str) -> Int8Array:
+    before = np.zeros(steps.shape[1])
+
+    def nearest(row: int, values: FloatArray) -> FloatArray:
+        low, high = np.full_like(values, -127), np.full_like(values, 127)
+        if kind == "int8-pairs" and row % 2:  # what the pair's first row leaves
+            low = np.maximum(low, np.maximum(-before, 0) - PAIR_LIMIT)
+            high = np.minimum(high, PAIR_LIMIT - np.maximum(before, 0))
+        before[...] = np.clip(np.rint(values), low, high)
+        return before.copy()
+
+    return np.ascontiguousarray(round_rows(steps, hessian, nearest).astype(np.int8))
 
 
 def _pairs(weight: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:

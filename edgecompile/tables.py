@@ -10,7 +10,7 @@ from edgecompile.errors import RecipeError, UnknownNameError
 
 T = TypeVar("T")
 
-KINDS = {int: "a whole number", float: "a number", str: "a text"}
+KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def _checked(where: str, hint: Any, value: Any) -> Any:
             raise RecipeError(msg)
         return tuple(_checked(where, item, element) for element in value)
     accepted = (int, float) if hint is float else hint
-    if not isinstance(value, accepted) or isinstance(value, bool):
+    if not isinstance(value, accepted) or isinstance(value, bool) != (hint is bool):
         msg = f"{where}: must be {KINDS[hint]}, found {value!r}"
         raise RecipeError(msg)
     return value

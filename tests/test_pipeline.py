@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,6 +19,7 @@ from edgecompile.passes import passes_of, run
 from edgecompile.recipe import GateTable, ProfileTable, QuantizeTable, Recipe
 
 QUICK = Recipe(profile=ProfileTable(sequence=(8,), repeats=1))
+NO_LADDER = QuantizeTable(ladder=False)
 LOOSE = dataclasses.replace(QUICK, gate=GateTable(cosine_mean=0.9, agreement=0.5))
 
 
@@ -63,7 +65,8 @@ def test_native_families_and_heads_become_int8(
     (bundle,) = build(checkpoint(family, head), tmp_path / "dist", "aarch64")
     layers = inspect_file(bundle.folder)["linears"]
     floats = {row["name"]: row["why"] for row in layers if row["format"] == "float"}
-    assert floats == bundle.manifest["quantization"]["kept_float"]
+    rungs = bundle.manifest["quantization"]["linears"]
+    assert floats == {n: row["why"] for n, row in rungs.items() if row["rung"] == "float"}
     assert len(floats) == (0 if head is None else 1)
     assert bundle.manifest["accuracy"]["metric"] == ("cosine" if head is None else "agreement")
 
@@ -105,7 +108,7 @@ def test_below_the_gate_nothing_is_written(checkpoint: Callable[..., Path], tmp_
     """The error names figure, floor and worst layer; an older bundle stays; no scratch is left."""
     model, output = checkpoint(), tmp_path / "dist"
     (old,) = build(model, output, "aarch64")
-    strict = dataclasses.replace(QUICK, gate=GateTable(cosine_mean=1.0))
+    strict = dataclasses.replace(QUICK, gate=GateTable(cosine_mean=1.0), quantize=NO_LADDER)
     with pytest.raises(GateError) as error:
         build(model, output, "aarch64", wishes=strict)
     assert error.value.exit_code == 3
@@ -187,11 +190,11 @@ def test_a_dead_model_never_passes(
     names = {str(i): f"LABEL_{i}" for i in range(labels)}
     model = checkpoint("bert", "sequence", id2label=names)
 
-    def dead(weight: np.ndarray, _kind: str) -> tuple[np.ndarray, np.ndarray]:
+    def dead(weight: np.ndarray, *_how: object) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(weight.shape, np.int8), np.ones(weight.shape[1], np.float32)
 
     monkeypatch.setattr("edgecompile.lower.onnxruntime.quantize_linears.quantize_weight", dead)
-    loose = dataclasses.replace(QUICK, gate=GateTable(agreement=0.0))
+    loose = dataclasses.replace(QUICK, gate=GateTable(agreement=0.0), quantize=NO_LADDER)
     with pytest.raises(GateError, match="signal"):
         build(model, tmp_path / "dist", "aarch64", wishes=loose)
     assert not (tmp_path / "dist").exists()
@@ -215,3 +218,49 @@ def test_a_rewrite_that_shows_only_on_real_data_is_found(
     monkeypatch.setattr("edgecompile.export.read_model.pooled", other)
     with pytest.raises(ChangedError, match="sentence_embedding"):
         build(folder / "plain.onnx", tmp_path / "dist", "aarch64")
+
+
+def test_below_the_gate_layers_get_more_precision(
+    checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The gate holds with the fewest moves, and each Linear says which rung it is on and why."""
+    model, output = checkpoint(), tmp_path / "dist"
+    (plain,) = build(model, output, "x86-64")
+    floor = (1 + plain.manifest["accuracy"]["mean"]) / 2
+    strict = dataclasses.replace(QUICK, gate=GateTable(cosine_mean=floor))
+    (raised,) = build(model, output, "x86-64", wishes=strict)
+    assert raised.manifest["accuracy"]["mean"] >= floor
+    quantization = raised.manifest["quantization"]
+    count, moves = quantization["ladder"]["moves_made"], quantization["ladder"]["moves"]
+    assert 0 < count < len(moves)
+    moved = {row["tensor"]: row["linears"] for row in quantization["ladder"]["tensors"]}
+    expected = {name for move in moves[:count] for name in moved[move["tensor"]]}
+    found = {name for name, row in quantization["linears"].items() if row["rung"] != "int8"}
+    assert found == expected
+    assert all(quantization["linears"][n]["why"].startswith("the gate did not") for n in found)
+    formats = {row["name"]: row["format"] for row in inspect_file(raised.folder)["linears"]}
+    assert {n for n, kind in formats.items() if kind == "float"} <= found
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        {"ranges": "moving-average"},
+        {"ranges": "percentile"},
+        {"ranges": "entropy"},
+        {"ranges": "mse"},
+        {"rounding": "gptq"},
+        {"equalise": False},
+        {"bias_correction": False},
+    ],
+)
+def test_each_tool_can_be_used_alone(
+    wishes: dict[str, Any], checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Each changes the artifact, and none breaks it."""
+    model = checkpoint()
+    (plain,) = build(model, tmp_path / "plain", "x86-64")
+    recipe = dataclasses.replace(LOOSE, quantize=QuantizeTable(**wishes, ladder=False))
+    (other,) = build(model, tmp_path / "other", "x86-64", wishes=recipe)
+    assert other.manifest["files"]["model.onnx"] != plain.manifest["files"]["model.onnx"]
+    assert other.manifest["recipe"]["quantize"] == dataclasses.asdict(recipe.quantize)

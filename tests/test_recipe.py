@@ -1,5 +1,6 @@
 """Recipes: every key has a default, and each mistake is one line that names it."""
 
+import json
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
@@ -50,11 +51,8 @@ def test_defaults_written_out_change_nothing(write: Path, name: str) -> None:
     table = getattr(Recipe(), name)
     assert is_dataclass(table)
     values = {f.name: getattr(table, f.name) for f in fields(table)}
-    lines = [
-        f"{key} = {list(value) if isinstance(value, tuple) else value!r}"
-        for key, value in values.items()
-    ]
-    text = "\n".join([f"[{name}]", *lines]).replace("'", '"')
+    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+    text = "\n".join([f"[{name}]", *lines])
     assert read(write, text) == Recipe(folder=write.parent)
 
 
@@ -181,6 +179,11 @@ def test_every_type_is_checked(write: Path, table: str, key: str, value: str) ->
         (
             "[quantize]\nscheme = 'int9'\n",
             "R, [quantize] scheme: 'int9' is not known; known: int8, none",
+        ),
+        ("[quantize]\nladder = 1\n", "R, [quantize] ladder: must be true or false, found 1"),
+        (
+            "[quantize]\nrounding = 'up'\n",
+            "R, [quantize] rounding: 'up' is not known; known: nearest, gptq",
         ),
         *(
             (f"[gate]\n{key} = {wrong}\n", f"R, [gate] {key}: must lie between 0 and 1")

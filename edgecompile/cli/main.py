@@ -187,12 +187,33 @@ def plan(model: Path, targets: tuple[str, ...], as_json: bool) -> None:  # noqa:
 
 @cli.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--sensitivity", is_flag=True,
+    help="FILE is a float model: measure what each layer loses in int8, and what float would cost.",
+)  # fmt: skip
+@click.option(
+    "-t", "--target", default="x86-64", show_default=True, shell_complete=_complete_target,
+    help="Whose number formats to measure, with --sensitivity.",
+)  # fmt: skip
 @as_json
-def inspect(file: Path, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
+def inspect(
+    file: Path,
+    sensitivity: bool,  # noqa: FBT001 - click passes flags by name
+    target: str,
+    as_json: bool,  # noqa: FBT001
+) -> None:
     """Show size, operators and number formats of FILE (.onnx or a bundle's folder)."""
     from edgecompile.inspect_file import inspect_file
     from edgecompile.report import terminal
 
+    if sensitivity:
+        from edgecompile.cli.progress import progress
+        from edgecompile.inspect_model import inspect_sensitivity
+
+        with progress() as say:
+            rows = inspect_sensitivity(file, target, say)
+        _print_json(rows) if as_json else _print(terminal.sensitivity_table(rows))
+        return
     found = inspect_file(file)
     if as_json:
         _print_json(found)

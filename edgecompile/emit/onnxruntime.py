@@ -10,6 +10,8 @@ from edgecompile.samples import Feed
 from edgecompile.session import session_options
 
 ARTIFACT = "model.onnx"
+RUNGS = ("dynamic",)
+"""What this engine has between int8 and float."""
 ONE_FILE_BYTES = 1_900_000_000
 """A protobuf holds less than 2 GB: larger weights go into a file beside it."""
 HOW = "the artifact executed by onnxruntime on this host, at default session options"

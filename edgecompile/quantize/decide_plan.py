@@ -1,6 +1,7 @@
 """What was observed -> the plan: ranges, equalising factors, and which Linears stay float."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
@@ -16,8 +17,17 @@ SMALL_SHARE = 0.02
 """A last layer with at most this share of all weights stays float: nothing is lost by it."""
 
 
-def decide_plan(model: ir.Model, observed: Mapping[str, Observed]) -> Plan:
-    """Return the plan for a canonical graph and what calibration saw of it."""
+def decide_plan(
+    model: ir.Model,
+    observed: Mapping[str, Observed],
+    *,
+    equalise: bool = True,
+    correct_bias: bool = True,
+) -> Plan:
+    """Return the plan for a canonical graph and what calibration saw of it.
+
+    Without equalisation all factors are 1; without bias correction all means are 0.
+    """
     readers: dict[str, list[Linear]] = {}
     kept: dict[str, str] = {}
     total = sum(weight_of(linear).size for linear in linears(model.graph))
@@ -37,7 +47,11 @@ def decide_plan(model: ir.Model, observed: Mapping[str, Observed]) -> Plan:
         peak = np.max([observed[name].peak for name in group], axis=0)
         weights = {user.weight: weight_of(user) for user in users}
         s = equalising_factors(peak, list(weights.values()), alpha)
-        activations |= {name: _activation(observed[name], s, alpha) for name in group}
+        s = s if equalise else np.ones_like(s)
+        for name in group:
+            activation = _activation(observed[name], s, alpha)
+            none = np.zeros_like(activation.mean)
+            activations[name] = activation if correct_bias else replace(activation, mean=none)
     return Plan(activations, kept, embeddings=True)
 
 

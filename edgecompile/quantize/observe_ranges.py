@@ -4,7 +4,7 @@ One streaming pass: nothing but a minimum, a maximum and a sum by channel outliv
 memory does not depend on their number. Padding is left out.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,10 +46,23 @@ class Observed:
 def observe_ranges(model: ir.Model, feeds: Iterable[Feed]) -> dict[str, Observed]:
     """Return what each Linear's input showed; `model` must be in a form that onnxruntime runs."""
     names = sorted({str(linear.x.name) for linear in linears(model.graph)})
-    if not names:
-        return {}
-    opened = session(model, outputs=names)
     observed: dict[str, Observed] = {}
+    for name, rows in observed_rows(model, names, feeds):
+        if name not in observed:
+            width = rows.shape[1]
+            infinity = np.full(width, np.inf, np.float32)
+            observed[name] = Observed(infinity, -infinity, np.zeros(width), 0)
+        observed[name].add(rows)
+    return observed
+
+
+def observed_rows(
+    model: ir.Model, names: Sequence[str], feeds: Iterable[Feed]
+) -> Iterator[tuple[str, FloatArray]]:
+    """Yield what each tensor holds for each feed, [valid tokens, C], one tensor at a time."""
+    if not names:
+        return
+    opened = session(model, outputs=names)
     for number, feed in enumerate(feeds, 1):
         valid = valid_tokens(feed)
         for name, array in zip(names, run(opened, names, feed, number), strict=True):
@@ -60,12 +73,7 @@ def observe_ranges(model: ir.Model, feeds: Iterable[Feed]) -> dict[str, Observed
             if not np.isfinite(rows).all():
                 msg = f"tensor '{name}' became NaN or infinite in float: the model or data is bad"
                 raise DataError(msg)
-            if name not in observed:
-                width = rows.shape[1]
-                infinity = np.full(width, np.inf, np.float32)
-                observed[name] = Observed(infinity, -infinity, np.zeros(width), 0)
-            observed[name].add(rows)
-    return observed
+            yield name, rows
 
 
 def _rows(array: FloatArray, valid: np.ndarray | None) -> FloatArray:

@@ -24,6 +24,7 @@ def summary(manifest: Row, profile: Row) -> dict[str, Any]:
         "target": manifest["target"],
         "size_bytes": int(_value(profile, "size", "artifact") or 0),
         "float_bytes": int(_value(profile, "size", "float") or 0),
+        "raised": _raised(manifest["quantization"]),
         "metric": manifest["accuracy"]["metric"],
         "mean": manifest["accuracy"]["mean"],
         "min": manifest["accuracy"]["min"],
@@ -31,6 +32,14 @@ def summary(manifest: Row, profile: Row) -> dict[str, Any]:
         "latency_ms": latency,
         "not_timed": missing["how"] if latency["artifact"] is None else None,
     }
+
+
+def _raised(quantization: Row) -> dict[str, int]:
+    """Count the Linears that the precision ladder raised, by rung."""
+    if "ladder" not in quantization:
+        return {}
+    rungs = [row["rung"] for row in quantization["linears"].values()]
+    return {rung: rungs.count(rung) for rung in ("int8", "dynamic", "float")}
 
 
 def build_table(rows: Sequence[Row]) -> "Table":
@@ -64,6 +73,9 @@ def _caption(rows: Sequence[Row]) -> str:
         if is_slower(row, model)
     ]
     for row in rows:
+        if row["raised"]:
+            counts = ", ".join(f"{count} {rung}" for rung, count in row["raised"].items())
+            lines.append(f"{row['target']}: int8 alone missed the gate; Linears now: {counts}")
         if row["not_timed"]:
             lines.append(f"{row['target']} was not timed: {row['not_timed']}")
         else:
@@ -125,6 +137,23 @@ def inspect_tables(found: Row) -> "list[Table]":
     for row in found["linears"]:
         _add(layers, row["name"], " x ".join(map(str, row["shape"])), row["format"], row["why"])
     return [formats, operators, layers]
+
+
+def sensitivity_table(rows: Iterable[Row]) -> "Table":
+    """Return one line a tensor, the one that loses most first."""
+    from rich.table import Table
+
+    how = "lost: 1 - R² of the model's output when these alone are int8, on calibration samples;"
+    table = Table(caption=f"{how} ms: a sequence of 128, 1 thread; both measured here")
+    table.add_column("Linears")
+    for name in ("lost in int8", "in dynamic", "int8", "float"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        lost, ms = row["lost_r2"], row["ms"]
+        cells = [f"{lost[r]:.1e}" if r in lost else "-" for r in ("int8", "dynamic")]
+        cells += [f"{ms[r]:.2f} ms" if r in ms else "-" for r in ("int8", "float")]
+        _add(table, "\n".join(row["linears"]), *cells)
+    return table
 
 
 def _add(table: "Table", *cells: str) -> None:

@@ -79,7 +79,7 @@ def test_the_gate_exits_with_3(
     checkpoint: Callable[..., Path], recipe: Path, tmp_path: Path
 ) -> None:
     """A build below the gate is told apart from a mistake."""
-    recipe.write_text(RECIPE.replace("0.9", "1.0"))
+    recipe.write_text(RECIPE.replace("0.9", "1.0") + "[quantize]\nladder = false\n")
     done = call("build", checkpoint(), "-t", "aarch64", "-o", tmp_path / "d", "--recipe", recipe)
     assert done.exit_code == 3
     assert done.stderr.splitlines()[-1].startswith("error: aarch64: cosine to float is 0.9")

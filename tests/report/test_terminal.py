@@ -7,7 +7,11 @@ from rich.console import Console
 
 from edgecompile.report import terminal
 
-MANIFEST = {"target": "board", "accuracy": {"metric": "cosine", "mean": 0.998, "min": 0.99}}
+MANIFEST = {
+    "target": "board",
+    "accuracy": {"metric": "cosine", "mean": 0.998, "min": 0.99},
+    "quantization": {"linears": {}},
+}
 
 
 def number(name: str, model: str, value: float | None, **where: Any) -> dict[str, Any]:
@@ -53,3 +57,27 @@ def test_what_was_not_timed_has_its_reason() -> None:
     ]})  # fmt: skip
     assert row["latency_ms"] == {"float": None, "dynamic_int8": None, "artifact": None}
     assert "board was not timed: a reason" in shown(row)
+
+
+def test_raised_layers_are_said_aloud() -> None:
+    """An artifact that needed more than int8 says how much of it is int8."""
+    rungs = {str(n): {"rung": rung} for n, rung in enumerate(["int8", "float", "int8", "dynamic"])}
+    raised = MANIFEST | {"quantization": {"linears": rungs, "ladder": {}}}
+    text = shown(terminal.summary(raised, profile(20.0)))
+    assert "board: int8 alone missed the gate; Linears now: 2 int8, 1 dynamic, 1 float" in text
+
+
+def test_a_regression_has_its_own_words() -> None:
+    """A single output number has no cosine."""
+    manifest = MANIFEST | {"accuracy": {"metric": "signal", "mean": 0.99, "min": 0.99}}
+    assert "board: R² to float" in shown(terminal.summary(manifest, profile(20.0)))
+
+
+def test_sensitivity_shows_layers_losses_and_times() -> None:
+    """A rung that was not tried is a dash."""
+    row = {"linears": ["q", "k"], "lost_r2": {"int8": 0.01}, "ms": {"int8": 1.0, "float": 2.0}}
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(terminal.sensitivity_table([row]))
+    text = console.export_text()
+    for part in ("q", "k", "1.0e-02", "-", "1.00 ms", "2.00 ms"):
+        assert part in text

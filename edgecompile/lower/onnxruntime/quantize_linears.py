@@ -3,6 +3,8 @@
     y = x @ W + b   ->   q = QuantizeLinear(x, scale, zero)
                          y = MatMulIntegerToFloat(q, Wq, scale, scale_w[out], zero, b')
 
+    on the dynamic rung: q, scale, zero = DynamicQuantizeLinear(x)
+
 b' takes back the mean error that rounding the weight makes on the calibration data:
 b' = b - E[x] @ (scale_w * Wq - W)   (Nagel et al. 2019, section 4.2).
 """
@@ -43,7 +45,7 @@ def quantize_linears(model: ir.Model, plan: Plan, target: Target) -> ir.Model:
             if linear.x not in inputs:
                 inputs[linear.x] = _quantize_input(model.graph, linear, activation, target)
             if linear.weight not in weights:
-                weights[linear.weight] = _quantize_weight(model.graph, linear, target)
+                weights[linear.weight] = _quantize_weight(model.graph, linear, activation, target)
             x, weight = inputs[linear.x], weights[linear.weight]
             _quantize(model.graph, linear, activation, x, weight)
             model.graph.opset_imports[MICROSOFT] = 1
@@ -52,7 +54,7 @@ def quantize_linears(model: ir.Model, plan: Plan, target: Target) -> ir.Model:
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """A tensor in int8, its scale, and its zero point (None: 0)."""
+    """A tensor in 8 bits, its scale, and its zero point (None: 0)."""
 
     q: ir.Value
     scale: ir.Value
@@ -72,8 +74,10 @@ def _quantize(
     substitute(graph, linear.nodes, [node])
 
 
-def _quantize_weight(graph: ir.Graph, linear: Linear, target: Target) -> Quantized:
-    q, scale = quantize_weight(weight_of(linear), target.weight)
+def _quantize_weight(
+    graph: ir.Graph, linear: Linear, activation: Activation, target: Target
+) -> Quantized:
+    q, scale = quantize_weight(weight_of(linear), target.weight, activation.hessian)
     values = [
         add_initializer(graph, f"{linear.name}.{suffix}", array)
         for suffix, array in (("weight_int8", q), ("weight_scale", scale))
@@ -85,6 +89,10 @@ def _quantize_input(
     graph: ir.Graph, linear: Linear, activation: Activation, target: Target
 ) -> Quantized:
     x = linear.x
+    if activation.dynamic:
+        node = ir.node("DynamicQuantizeLinear", [x], num_outputs=3, name=f"{x.name}.int8")
+        graph.insert_before(linear.matmul, node)
+        return Quantized(*node.outputs)
     scale, zero = affine(activation.low, activation.high)
     number = np.uint8(zero) if target.activation == "uint8" else np.int8(zero - 128)
     s = add_initializer(graph, f"{x.name}.scale", np.array(scale, np.float32))

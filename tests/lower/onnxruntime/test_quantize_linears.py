@@ -264,3 +264,27 @@ def test_it_needs_the_factors_in_place(graph: Parse, rewrite: Rewrite) -> None:
         "quantize-linears needs: Its equalising factors are in the graph. But they are not applied"
         " yet. Add before it: nothing; change the model"
     )
+
+
+# ------------------------------------------------------------------ dynamic rung
+
+
+def test_the_dynamic_rung_finds_the_range_at_run_time(
+    graph: Parse, quantize: Rewrite, run: Run, counts: Counts
+) -> None:
+    """A planned range that is far too small does not saturate: each inference has its own."""
+    weight = RANDOM.normal(size=(8, 6)).astype(np.float32)
+    bias = RANDOM.normal(size=6).astype(np.float32)
+    model = graph(LINEAR, w=weight, b=bias)
+    seen = dataclasses.replace(activation(-0.01, 0.01), dynamic="a test")
+    found = quantize(model, Plan({"x": seen}), UINT8)
+    assert counts(found)["DynamicQuantizeLinear"] == 1
+    x = RANDOM.normal(size=(1, 5, 8)).astype(np.float32)
+    (y,) = run(found, {"x": x})
+    low, high = min(x.min(), 0), max(x.max(), 0)
+    scale = np.float32((high - low) / np.float32(255))
+    zero = np.clip(np.rint(-low / scale), 0, 255)
+    q = np.clip(np.rint(x / scale) + zero, 0, 255).astype(np.int32)
+    wq, ws = quantize_weight(weight, UINT8.weight)
+    wanted = ((q - int(zero)) @ wq.astype(np.int32)).astype(np.float32) * (scale * ws) + bias
+    np.testing.assert_allclose(y, wanted, atol=1e-5)

@@ -1,0 +1,31 @@
+"""What each layer of a float model loses in int8, on its own: measured before anything is built."""
+
+import importlib
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def inspect_sensitivity(
+    path: Path, name: str, say: Callable[[str, str], None]
+) -> list[dict[str, Any]]:
+    """Return, worst first, the Linears that read one tensor, what they lose, and milliseconds.
+
+    `name` is the target whose number formats are used; the committed texts are the data.
+    """
+    from edgecompile import pipeline, target
+    from edgecompile.export.read_model import find_source
+    from edgecompile.ladder import SAMPLES, measure_ladder
+    from edgecompile.recipe import Recipe
+
+    board = target.load(name)
+    prepared = pipeline.prepare(find_source(path), Recipe(), pipeline.Trace(say))
+    say("sensitivity", f"{len(prepared.plan.activations)} tensors, one after the other")
+    engine = importlib.import_module(f"edgecompile.emit.{board.engine}")
+    feeds = list(itertools.islice(prepared.data.calibration, SAMPLES))
+    ladder = measure_ladder(
+        prepared.model, prepared.plan, board, engine.RUNGS, feeds, pipeline.lower
+    )
+    rows: list[dict[str, Any]] = ladder.table(prepared.model)["tensors"]
+    return rows
