@@ -107,7 +107,8 @@ def test_unknown_key_names_the_known_ones(write: Path, name: str) -> None:
     [
         (
             "[calibration]\nsample = 4\n",
-            "R, [calibration]: no key named 'sample'; did you mean 'samples'? known: data, samples",
+            "R, [calibration]: no key named 'sample'; did you mean 'samples'? known: column, data,"
+            " samples",
         ),
         (
             "[gate]\ncosine = 0.5\n",
