@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from edgecompile.evaluate.accuracy import Accuracy
-    from edgecompile.samples import Feed
+    from edgecompile.data.feed import Feed
 
 Lower = Callable[["ir.Model", Plan, Target], "ir.Model"]
 

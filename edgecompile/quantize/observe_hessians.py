@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from edgecompile.plan import Plan
 from edgecompile.quantize.observe_ranges import observed_rows
-from edgecompile.samples import Feed
+from edgecompile.data.feed import Feed
 
 
 def observe_hessians(model: ir.Model, plan: Plan, feeds: Iterable[Feed]) -> Plan:

@@ -14,7 +14,7 @@ from edgecompile.graph import FloatArray
 from edgecompile.plan import Activation
 from edgecompile.quantize.choose_range import Histogram, Range
 from edgecompile.quantize.observe_ranges import observed_rows
-from edgecompile.samples import Feed
+from edgecompile.data.feed import Feed
 
 BINS = 2048
 MOMENTUM = 0.9

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 
+ONE = {"images": "an image", "audio": "a clip"}
+"""What one inference takes, where it is no row of tokens; by the kind of data."""
 METRICS = {"cosine": "mean cosine", "agreement": "agreement of argmax", "signal": "R²"}
 
 
@@ -19,6 +21,7 @@ def summary(manifest: Row, profile: Row) -> dict[str, Any]:
         model: _value(profile, "latency_p50", model, **where)
         for model in ("float", "dynamic_int8", "artifact")
     }
+    data = manifest.get("calibration", {})
     missing = next(iter(_of(profile, "latency_p50", "artifact")), {"how": "not measured"})
     return {
         "target": manifest["target"],
@@ -31,6 +34,8 @@ def summary(manifest: Row, profile: Row) -> dict[str, Any]:
         "sequence": longest,
         "latency_ms": latency,
         "not_timed": missing["how"] if latency["artifact"] is None else None,
+        "one": ONE.get(data.get("kind", ""), f"{longest} tokens"),
+        "warning": data.get("warning"),
     }
 
 
@@ -81,8 +86,9 @@ def _caption(rows: Sequence[Row]) -> str:
         else:
             lines.append(
                 f"{row['target']}: {METRICS[row['metric']]} to float; median of one inference of"
-                f" {row['sequence']} tokens, 1 thread, measured here"
+                f" {row['one']}, 1 thread, measured here"
             )
+    lines += dict.fromkeys(f"warning: {row['warning']}" for row in rows if row["warning"])
     return "\n".join(lines)
 
 
