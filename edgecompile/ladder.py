@@ -23,8 +23,8 @@ from edgecompile.target import REFERENCE, Target
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from edgecompile.evaluate.accuracy import Accuracy
     from edgecompile.data.feed import Feed
+    from edgecompile.evaluate.accuracy import Accuracy
 
 Lower = Callable[["ir.Model", Plan, Target], "ir.Model"]
 

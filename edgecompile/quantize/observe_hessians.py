@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
+from edgecompile.data.feed import Feed
 from edgecompile.plan import Plan
 from edgecompile.quantize.observe_ranges import observed_rows
-from edgecompile.data.feed import Feed
 
 
 def observe_hessians(model: ir.Model, plan: Plan, feeds: Iterable[Feed]) -> Plan:

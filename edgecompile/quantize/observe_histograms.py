@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import onnx_ir as ir
 
+from edgecompile.data.feed import Feed
 from edgecompile.graph import FloatArray
 from edgecompile.plan import Activation
 from edgecompile.quantize.choose_range import Histogram, Range
 from edgecompile.quantize.observe_ranges import observed_rows
-from edgecompile.data.feed import Feed
 
 BINS = 2048
 MOMENTUM = 0.9
