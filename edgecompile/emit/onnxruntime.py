@@ -1,6 +1,7 @@
 """Engine onnxruntime: lowered graph -> one .onnx file, and how to run it."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import onnx_ir as ir
@@ -35,13 +36,30 @@ def write(
     return [ARTIFACT, f"{ARTIFACT}.data"]
 
 
-def runner(artifact: Path, threads: int = 0) -> Callable[[Feed], list[FloatArray]]:
-    """Return a function that runs an artifact as its user would: default session options."""
+def runner(
+    artifact: Path, threads: int = 0, *, one_pool: bool = False
+) -> Callable[[Feed], list[FloatArray]]:
+    """Return a function that runs an artifact as its user would: default session options.
+
+    Models that are timed in turn share `one_pool` of threads: each model's own would spin on, and
+    steal the CPU of the next.
+    """
     import onnxruntime as ort
 
     options = session_options(threads=threads)
+    if one_pool:
+        _make_pool(threads)
+        options.use_per_session_threads = False
     opened = ort.InferenceSession(artifact, options, ["CPUExecutionProvider"])
     return lambda feed: opened.run(None, dict(feed))
+
+
+@cache
+def _make_pool(threads: int) -> None:
+    """Make the process's pool, once: onnxruntime takes its size before the first session only."""
+    import onnxruntime as ort
+
+    ort.set_global_thread_pool_sizes(threads, 1)
 
 
 def runtime_version() -> str:
