@@ -3,12 +3,15 @@
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import onnx_ir as ir
-
-from edgecompile.graph import FloatArray, weight_bytes
-from edgecompile.samples import Feed
 from edgecompile.session import session_options
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from edgecompile.graph import FloatArray
+    from edgecompile.samples import Feed
 
 ARTIFACT = "model.onnx"
 ONE_FILE_BYTES = 1_900_000_000
@@ -17,7 +20,7 @@ HOW = "the artifact executed by onnxruntime on this host, at default session opt
 
 
 def write(
-    model: ir.Model,
+    model: "ir.Model",
     folder: Path,
     metadata: Mapping[str, str],
     one_file_bytes: int = ONE_FILE_BYTES,
@@ -26,6 +29,10 @@ def write(
 
     Weights of more than `one_file_bytes` are streamed to a second file: no copy is made of them.
     """
+    import onnx_ir as ir
+
+    from edgecompile.graph import weight_bytes
+
     model = model.clone()
     model.metadata_props.clear()
     model.metadata_props.update(metadata)
@@ -38,7 +45,7 @@ def write(
 
 def runner(
     artifact: Path, threads: int = 0, *, one_pool: bool = False
-) -> Callable[[Feed], list[FloatArray]]:
+) -> "Callable[[Feed], list[FloatArray]]":
     """Return a function that runs an artifact as its user would: default session options.
 
     Models that are timed in turn share `one_pool` of threads: each model's own would spin on, and
