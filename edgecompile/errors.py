@@ -42,6 +42,14 @@ class UnknownNameError(EdgeCompileError):
         super().__init__(f"{place}no {kind} named '{name}'; {hint}known: {', '.join(names)}")
 
 
+class MissingRuntimeError(EdgeCompileError):
+    """An engine whose runtime is not installed here."""
+
+    def __init__(self, engine: str) -> None:
+        """Name the engine and the extra that brings it."""
+        super().__init__(f"{engine} is not installed: pip install 'edgecompile[{engine}]'")
+
+
 class GateError(EdgeCompileError):
     """An artifact that is not accurate enough: nothing is written."""
 

@@ -12,6 +12,12 @@ Fact = Callable[[ir.Model], str | None]
 
 EQUALISED = "edgecompile.equalised"
 """Metadata key that marks a graph whose equalising factors are in place."""
+SHAPES_INFERRED = "edgecompile.shapes_inferred"
+ATTENTION_LOWERED = "edgecompile.attention_lowered"
+INT8 = "edgecompile.int8"
+"""Likewise: shape inference has run, attention has its form, the plan's Linears are int8."""
+SWAP = [0, 2, 1]
+"""The permutation that makes [B, C, S] of [B, S, C], and back."""
 
 
 RANDOM = frozenset({"Bernoulli", "Multinomial", "RandomNormalLike", "RandomUniformLike"})
@@ -103,3 +109,39 @@ def no_standard_gelu(model: ir.Model) -> str | None:
         if node.op_type == "Gelu" and not node.domain:
             return f"node '{node.name}' is a standard Gelu"
     return None
+
+
+def shapes_inferred(model: ir.Model) -> str | None:
+    """Every shape that inference can tell is in the graph."""
+    return None if SHAPES_INFERRED in model.metadata_props else "it has not run yet"
+
+
+def attention_is_lowered(model: ir.Model) -> str | None:
+    """Every Attention is in the form that the target's file names."""
+    return None if ATTENTION_LOWERED in model.metadata_props else "it is still the canonical one"
+
+
+def linears_are_int8(model: ir.Model) -> str | None:
+    """Every Linear of the plan is int8."""
+    return None if INT8 in model.metadata_props else "they are not quantized yet"
+
+
+def no_transposes_cancel(model: ir.Model) -> str | None:
+    """No Transpose undoes the one before it."""
+    for node in model.graph:
+        before = node.inputs[0].producer() if node.inputs and node.inputs[0] else None
+        if before is not None and swaps_tokens(before) and undoes(node, before):
+            return f"node '{node.name}' undoes '{before.name}'"
+    return None
+
+
+def swaps_tokens(node: ir.Node) -> bool:
+    """Say whether a node turns [B, S, C] into [B, C, S], or back."""
+    perm = node.attributes.get("perm")
+    return node.op_type == "Transpose" and perm is not None and list(perm.as_ints()) == SWAP
+
+
+def undoes(node: ir.Node, before: ir.Node) -> bool:
+    """Say whether a Transpose gives what another was given, and makes no output of the model."""
+    given = node.inputs[0] is before.outputs[0] and not node.outputs[0].is_graph_output()
+    return given and swaps_tokens(node)

@@ -16,6 +16,8 @@ INT8_OPERATORS = {
     "QLinearMatMul": "int8 weight, int8 activation, int8 output",
     "MatMulNBits": "blockwise low-bit weight, float activation",
 }
+ROUNDED_OPERATORS = dict.fromkeys(("MatMul", "Conv"), INT8_OPERATORS["MatMulIntegerToFloat"])
+"""Between QuantizeLinear and DequantizeLinear these are int8 as well."""
 NOT_OURS = "no plan of edgecompile is in this file"
 NOT_PLANNED = "not in the plan: its input was not observed, or its weight is not constant"
 
@@ -54,7 +56,7 @@ def _linears(model: ir.Model) -> list[dict[str, Any]]:
     for node in model.graph:
         shape = _low_bit_shape(node)
         if shape is not None:
-            kind = INT8_OPERATORS[node.op_type]
+            kind = (INT8_OPERATORS | ROUNDED_OPERATORS)[node.op_type]
             rows.append({"name": node.name, "shape": shape, "format": kind, "why": ""})
     for linear in linears(model.graph):
         why = reasons.get(linear.name, NOT_PLANNED if ours else NOT_OURS)
@@ -74,6 +76,8 @@ def _reasons(model: ir.Model) -> dict[str, str]:
 
 def _low_bit_shape(node: ir.Node) -> list[int] | None:
     """Return [in, out] of a low-bit Linear, None for any other node."""
+    if node.op_type in ROUNDED_OPERATORS and not node.domain:
+        return _rounded_shape(node)
     if node.op_type not in INT8_OPERATORS:
         return None
     if node.op_type == "MatMulNBits":
@@ -83,3 +87,22 @@ def _low_bit_shape(node: ir.Node) -> list[int] | None:
     if weight is None or not weight.const_value or weight.shape is None:
         return None
     return [int(size) for size in weight.shape if isinstance(size, int)]
+
+
+def _rounded_shape(node: ir.Node) -> list[int] | None:
+    """Return [in, out] of a MatMul or a Conv of width 1, if all that it reads is dequantized."""
+    makers = [value.producer() if value is not None else None for value in node.inputs[:2]]
+    x, w = (_behind_transposes(maker) for maker in makers)
+    if x is None or w is None or any(m.op_type != "DequantizeLinear" for m in (x, w)):
+        return None
+    weight = w.inputs[0]
+    if weight is None or not weight.const_value or weight.shape is None:
+        return None
+    sizes = [int(size) for size in weight.shape if isinstance(size, int)]
+    return sizes if node.op_type == "MatMul" else [sizes[1], sizes[0]]
+
+
+def _behind_transposes(node: ir.Node | None) -> ir.Node | None:
+    while node is not None and node.op_type == "Transpose" and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
+    return node

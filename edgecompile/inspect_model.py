@@ -1,6 +1,5 @@
 """What each layer of a float model loses in int8, on its own: measured before anything is built."""
 
-import importlib
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ def inspect_sensitivity(
 
     `name` is the target whose number formats are used; the committed texts are the data.
     """
-    from edgecompile import pipeline, target
+    from edgecompile import engines, pipeline, target
     from edgecompile.export.read_model import find_source
     from edgecompile.ladder import SAMPLES, measure_ladder
     from edgecompile.recipe import Recipe
@@ -22,7 +21,7 @@ def inspect_sensitivity(
     board = target.load(name)
     prepared = pipeline.prepare(find_source(path), Recipe(), pipeline.Trace(say))
     say("sensitivity", f"{len(prepared.plan.activations)} tensors, one after the other")
-    engine = importlib.import_module(f"edgecompile.emit.{board.engine}")
+    engine = engines.engine(board.engine)
     feeds = list(itertools.islice(prepared.data.calibration, SAMPLES))
     ladder = measure_ladder(
         prepared.model, prepared.plan, board, engine.RUNGS, feeds, pipeline.lower

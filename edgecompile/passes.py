@@ -11,7 +11,7 @@ import inspect
 import pkgutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -62,11 +62,15 @@ def rewrite(
 
 @cache
 def passes_of(stage: str) -> tuple[Pass, ...]:
-    """Return the passes that a stage's folder holds ("canonicalise", "lower/onnxruntime")."""
+    """Return the passes that a stage's folder holds ("canonicalise", "lower/onnxruntime").
+
+    A module that imports another stage's pass makes it one of its own stage too.
+    """
     package = importlib.import_module("edgecompile." + stage.replace("/", "."))
     names = sorted(m.name for m in pkgutil.iter_modules(package.__path__))
     modules = [importlib.import_module(f"{package.__name__}.{name}") for name in names]
-    return tuple(v for m in modules for v in vars(m).values() if isinstance(v, Pass))
+    found = [v for m in modules for v in vars(m).values() if isinstance(v, Pass)]
+    return tuple(replace(p, stage=stage) for p in found)
 
 
 def in_order(passes: Iterable[Pass]) -> list[Pass]:

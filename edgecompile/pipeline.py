@@ -1,6 +1,5 @@
 """The stages, in order: export, canonicalise, quantize, lower, emit, evaluate, profile."""
 
-import importlib
 import itertools
 import math
 import tempfile
@@ -11,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgecompile import __version__, files, passes, target
+from edgecompile import __version__, engines, fastest, files, passes, target
 from edgecompile.errors import ChangedError, GateError, OutputError
 from edgecompile.passes import Step
 from edgecompile.plan import FLOAT, Plan, rung_of
@@ -103,16 +102,16 @@ def build(
     """Compile a model for each target; yield each bundle as soon as it stands."""
     from edgecompile.export.read_model import find_source
 
-    boards = [target.load(name) for name in dict.fromkeys(targets)]
+    wanted = [target.load_each(name) for name in dict.fromkeys(targets)]
+    for boards in wanted:
+        fastest.check_runs(boards)
     source = find_source(model)
     with files.output_folder(output):
         prepared = prepare(source, recipe, trace)
-        shared = len(trace.steps)
-        for board in boards:
-            folder = output / f"{source.name}-{board.name}"
+        for boards in wanted:
+            folder = output / f"{source.name}-{boards[0].folder}"
             with files.staged_folder(folder) as scratch:
-                bundle = compile_for(board, prepared, scratch, trace)
-            del trace.steps[shared:]
+                bundle = _compile(boards, prepared, scratch, trace)
             yield replace(bundle, folder=folder)
 
 
@@ -217,12 +216,34 @@ def _run(
     return model
 
 
+def _compile(boards: Sequence[Target], prepared: Prepared, folder: Path, trace: Trace) -> Bundle:
+    """Compile for a target with its one engine, or with several and keep the fastest."""
+    from edgecompile.profile.time_engines import time_engines
+
+    shared = len(trace.steps)
+
+    def compile_into(board: Target, place: Path) -> Bundle:
+        try:
+            return compile_for(board, prepared, place, trace)
+        finally:
+            del trace.steps[shared:]
+
+    def time_in_turn(artifacts: Mapping[str, Path]) -> "Mapping[str, fastest.Timed]":
+        trace.say("profile", f"{boards[0].name}: timing {', '.join(artifacts)} in turn")
+        feed, lengths = _timed_feed(prepared)
+        return time_engines(artifacts, feed, max(lengths), prepared.recipe.profile.repeats)
+
+    if len(boards) == 1:
+        return compile_into(boards[0], folder)
+    return fastest.compile_fastest(boards, folder, compile_into, time_in_turn)
+
+
 def compile_for(board: Target, prepared: Prepared, folder: Path, trace: Trace) -> Bundle:
     """Lower, emit, judge and time one target's artifact; fill its bundle's folder."""
     from edgecompile.emit import bundle as bundles
     from edgecompile.evaluate import accuracy
 
-    engine = importlib.import_module(f"edgecompile.emit.{board.engine}")
+    engine = engines.engine(board.engine)
     tried = _attempt(board, prepared, prepared.plan, folder, trace)
     climbed: dict[str, Any] = {}
     if not _passes(prepared, tried.accuracy) and prepared.plan.activations:
@@ -278,7 +299,7 @@ def _attempt(
     from edgecompile.evaluate import accuracy
 
     trace = trace or Trace()
-    engine = importlib.import_module(f"edgecompile.emit.{board.engine}")
+    engine = engines.engine(board.engine)
     trace.say("lower", f"{board.name}: {board.engine}, opset {board.opset}")
     lowered = lower(prepared.model, plan, board, trace)
     with trace.step("emit", board.engine) as done:
@@ -301,7 +322,7 @@ def _climb(
     """Give Linears more precision until the gate holds; raise when it cannot, or may not."""
     from edgecompile.ladder import SAMPLES, climb, measure_ladder
 
-    engine = importlib.import_module(f"edgecompile.emit.{board.engine}")
+    engine = engines.engine(board.engine)
     model, plan = prepared.model, prepared.plan
     what = f"{board.name}: {_shortfall(prepared, failed.accuracy)}"
     trace.say("ladder", f"{what}; measuring what each layer loses")
@@ -353,7 +374,6 @@ def _down(score: float) -> str:
 
 def _profile(board: Target, prepared: Prepared, artifact: Path, trace: Trace) -> dict[str, Any]:
     """Time the artifact against the float model in the form in which other tools export it."""
-    from edgecompile.data.limits import takes_any_length
     from edgecompile.emit import onnxruntime
     from edgecompile.profile.host import read_host, why_not
     from edgecompile.profile.profile_host import profile_host
@@ -364,13 +384,21 @@ def _profile(board: Target, prepared: Prepared, artifact: Path, trace: Trace) ->
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
         plain = _run("lower/exchange", prepared.model, {}, None)
         (name, *_) = onnxruntime.write(plain, Path(scratch), {}, one_file_bytes=0)
-        longest = max(prepared.data.golden, key=lambda feed: sum(a.size for a in feed.values()))
-        wishes = prepared.recipe.profile
-        lengths = [n for n in wishes.sequence if n <= prepared.longest] or [prepared.longest]
-        if not takes_any_length(prepared.model):
-            lengths = [max(a.shape[1] if a.ndim > 1 else 1 for a in longest.values())]
+        feed, lengths = _timed_feed(prepared)
         models = {"float": Path(scratch) / name, "artifact": artifact}
-        return profile_host(board, models, longest, lengths, wishes.repeats)
+        return profile_host(board, models, feed, lengths, prepared.recipe.profile.repeats)
+
+
+def _timed_feed(prepared: Prepared) -> "tuple[Feed, list[int]]":
+    """Return the longest golden sample, and the token counts at which models are timed."""
+    from edgecompile.data.signature import takes_any_length
+
+    feed = max(prepared.data.golden, key=lambda feed: sum(a.size for a in feed.values()))
+    wishes = prepared.recipe.profile.sequence
+    lengths = [n for n in wishes if n <= prepared.longest] or [prepared.longest]
+    if not takes_any_length(prepared.model):
+        lengths = [max(a.shape[1] if a.ndim > 1 else 1 for a in feed.values())]
+    return feed, lengths
 
 
 def _metadata(board: Target, plan: Plan) -> dict[str, str]:

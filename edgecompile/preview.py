@@ -21,7 +21,7 @@ def preview(model: Path, names: list[str]) -> list[dict[str, Any]]:
         _row("quantize", "observe-ranges", "Run calibration samples; keep ranges by channel"),
         _row("quantize", "decide-plan", "Choose ranges, equalising factors, what stays float"),
     ]
-    for board in [target.load(name) for name in names]:
+    for board in [board for name in names for board in target.load_each(name)]:
         rows += _passes(f"lower/{board.engine}")
         rows += [
             _row("emit", board.engine, f"Write the artifact for {board.name}"),

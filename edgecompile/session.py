@@ -4,21 +4,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx_ir as ir
 
 from edgecompile.errors import DataError
-from edgecompile.graph import Array
 
 if TYPE_CHECKING:
     import onnx
+    import onnx_ir as ir
     import onnxruntime
+
+    from edgecompile.graph import Array
 
 SHARED_FROM_BYTES = 1024
 """Smaller tensors travel inside the graph: onnxruntime folds and reads them while it loads."""
 
 
 def session(
-    model: ir.Model,
+    model: "ir.Model",
     *,
     outputs: Sequence[str] = (),
     optimise: bool = True,
@@ -43,8 +44,8 @@ def session(
 
 
 def answer(
-    opened: "onnxruntime.InferenceSession", feeds: Iterable[Mapping[str, Array]]
-) -> list[list[Array]]:
+    opened: "onnxruntime.InferenceSession", feeds: "Iterable[Mapping[str, Array]]"
+) -> "list[list[Array]]":
     """Return all outputs for each feed; name the first that the model cannot take."""
     return [run(opened, None, feed, number) for number, feed in enumerate(feeds, 1)]
 
@@ -52,9 +53,9 @@ def answer(
 def run(
     opened: "onnxruntime.InferenceSession",
     names: Sequence[str] | None,
-    feed: Mapping[str, Array],
+    feed: "Mapping[str, Array]",
     number: int,
-) -> list[Array]:
+) -> "list[Array]":
     """Run one sample, quietly; `number` is what an error calls it."""
     import onnxruntime as ort
 
@@ -81,8 +82,10 @@ def session_options(*, threads: int, optimise: bool = True) -> "onnxruntime.Sess
     return options
 
 
-def split(model: ir.Model) -> tuple["onnx.ModelProto", dict[str, np.ndarray[Any, Any]]]:
+def split(model: "ir.Model") -> tuple["onnx.ModelProto", dict[str, np.ndarray[Any, Any]]]:
     """Return the graph without its large weights, and those weights by name."""
+    import onnx_ir as ir
+
     clone = model.clone()
     weights: dict[str, np.ndarray[Any, Any]] = {}
     offset = 0

@@ -1,12 +1,29 @@
-"""A target is one TOML file in `targets/`: what the compiler must know of one kind of machine."""
+"""A target is one TOML file in `targets/`: what the compiler must know of one kind of machine.
 
+The top of the file is of the machine; a table for each engine that runs there is of the engine.
+"x86-64" names a target with the engine that its file prefers, "x86-64:openvino" with another.
+"""
+
+import importlib
 import pkgutil
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from edgecompile.errors import RecipeError, UnknownNameError
 from edgecompile.tables import fill, read_toml
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The top of a target's file; `engine` is the one that it prefers."""
+
+    description: str
+    engine: str
+    isa: str
+    cpu_features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +32,12 @@ class Forms:
 
     attention: str = "packed"
     gelu: str = "erf"
+    linear: str = "matmul"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One board, chip or computer.
+    """One board, chip or computer, and the engine that runs there.
 
     `activation` is the type that the engine's int8 kernels want ("uint8" or "int8"); `weight` is
     "int8", or "int8-pairs" where two products are summed in 16 bits and must not saturate.
@@ -36,6 +54,11 @@ class Target:
     cpu_features: tuple[str, ...] = ()
     forms: Forms = Forms()
 
+    @property
+    def folder(self) -> str:
+        """Return how the folder of its bundle ends."""
+        return self.name.replace(":", "-")
+
 
 REFERENCE = Target(
     name="float reference",
@@ -50,12 +73,9 @@ REFERENCE = Target(
 )
 """What calibration observes and what artifacts are compared with."""
 
-CHOICES = {
-    "activation": ("uint8", "int8"),
-    "weight": ("int8", "int8-pairs"),
-    "attention": ("operator", "packed"),
-    "gelu": ("erf", "tanh"),
-}
+CHOICES = {"activation": ("uint8", "int8"), "weight": ("int8", "int8-pairs")}
+FASTEST = "fastest"
+"""In an engine's place: build with all, keep the fastest."""
 NOT_ENGINES = ("bundle", "smoke")
 OLDEST_OPSET, NEWEST_OPSET = 17, 23
 """LayerNormalization came with 17; the canonical graph is written in 23."""
@@ -73,34 +93,91 @@ def names() -> list[str]:
 
 
 def path_of(name: str) -> Path:
-    """Return a target's file."""
+    """Return a target's file; "TARGET:ENGINE" means TARGET's."""
+    name = name.partition(":")[0]
     if name not in names():
         kind = "target"
         raise UnknownNameError(kind, name, names())
     return targets_dir() / f"{name}.toml"
 
 
-def load(name: str) -> Target:
-    """Read one target by name."""
+def engines(name: str) -> list[str]:
+    """Return the engines that a target's file has a table for, the preferred one first."""
     path = path_of(name)
-    table = read_toml(path)
-    forms = fill(Forms, table.pop("forms", {}), path, "forms")
-    target = fill(Target, table, path, given={"name": name, "forms": forms})
+    machine, tables = _read(path)
+    return [machine.engine, *sorted(tables.keys() - {machine.engine})]
+
+
+def load(name: str) -> Target:
+    """Read one target by name: "x86-64", or "x86-64:openvino" for an engine of one's own choice.
+
+    With another engine than the preferred one, the engine stays in the target's name.
+    """
+    path = path_of(name)
+    machine, tables = _read(path)
+    board, colon, chosen = name.partition(":")
+    engine = chosen if colon else machine.engine
+    if engine not in tables:
+        kind = f"engine of {board}"
+        raise UnknownNameError(kind, engine, tables)
+    table = dict(tables[engine])
+    place = f"{engine}.forms"
+    forms = fill(Forms, table.pop("forms", {}), path, place)
+    shown = board if engine == machine.engine else f"{board}:{engine}"
+    given = asdict(machine) | {"name": shown, "engine": engine, "forms": forms}
+    target = fill(Target, table, path, engine, given)
     _check(path, target)
     return target
 
 
-def _check(path: Path, target: Target) -> None:
+def load_each(name: str) -> list[Target]:
+    """Read the target that a name means, or with "x86-64:fastest" it with each of its engines."""
+    board, _, chosen = name.partition(":")
+    if chosen != FASTEST:
+        return [load(name)]
+    return [load(f"{board}:{engine}") for engine in engines(board)]
+
+
+def completions() -> list[str]:
+    """Return all that may be said for a target: its name, with an engine, with "fastest"."""
+    found = []
+    for name in names():
+        others = engines(name)[1:]
+        found += [name, *(f"{name}:{engine}" for engine in others)]
+        found += [f"{name}:{FASTEST}"] if others else []
+    return found
+
+
+def _read(path: Path) -> tuple[Machine, Mapping[str, Any]]:
+    """Return what a file says of the machine, and its tables by engine."""
     from edgecompile import emit
 
-    engines = [m.name for m in pkgutil.iter_modules(emit.__path__) if m.name not in NOT_ENGINES]
-    for key, known in {"engine": engines, **CHOICES}.items():
-        value = getattr(target.forms if hasattr(target.forms, key) else target, key)
+    values = read_toml(path)
+    tables = {key: value for key, value in values.items() if isinstance(value, dict)}
+    known = [m.name for m in pkgutil.iter_modules(emit.__path__) if m.name not in NOT_ENGINES]
+    for name in tables:
+        if name not in known:
+            what = "engine"
+            raise UnknownNameError(what, name, known, str(path))
+    machine = fill(Machine, {k: v for k, v in values.items() if k not in tables}, path)
+    if machine.engine not in tables:
+        msg = f"{path}: engine is '{machine.engine}', but there is no table [{machine.engine}]"
+        raise RecipeError(msg)
+    return machine, tables
+
+
+def _check(path: Path, target: Target) -> None:
+    place = f"{path}, [{target.engine}]"
+    for key, known in CHOICES.items():
+        if getattr(target, key) not in known:
+            raise UnknownNameError(key, getattr(target, key), known, place)
+    for key, value in asdict(target.forms).items():
+        known = importlib.import_module(f"edgecompile.lower.{target.engine}").FORMS[key]
         if value not in known:
-            raise UnknownNameError(key, value, known, str(path))
+            raise UnknownNameError(key, value, known, f"{path}, [{target.engine}.forms]")
     if not OLDEST_OPSET <= target.opset <= NEWEST_OPSET:
-        msg = f"{path}, opset: must lie between {OLDEST_OPSET} and {NEWEST_OPSET}"
+        msg = f"{place} opset: must lie between {OLDEST_OPSET} and {NEWEST_OPSET}"
         raise RecipeError(msg)
     if not re.fullmatch(r">=\d+\.\d+", target.runtime):
-        msg = f"{path}, runtime: must look like '>=1.24', found '{target.runtime}'"
+        msg = f"{place} runtime: must look like '>=1.24', found '{target.runtime}'"
         raise RecipeError(msg)

@@ -1,14 +1,22 @@
-"""What onnxruntime's int8 kernel computes on this CPU: exact integer sums, or saturated ones."""
+"""What the engines' int8 kernels compute on this CPU: exact integer sums, or saturated ones."""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 import pytest
 
+from edgecompile.engines import engine
 from edgecompile.graph import MICROSOFT, add_initializer
 from edgecompile.profile.host import read_host
 from edgecompile.rounding import quantize_weight
 from edgecompile.session import session
 
+needs_openvino = pytest.mark.skipif(
+    find_spec("openvino") is None, reason="openvino is not installed"
+)
 INPUTS, OUTPUTS = 96, 48
 """Products summed, which stay below 2^24 and so exact in float32, and columns."""
 
@@ -62,6 +70,35 @@ def by_kernel(
     return session(ir.Model(graph, ir_version=10), threads=1).run(None, {"x": x})[0]
 
 
+def by_openvino(
+    q: np.ndarray, scale: np.ndarray, x_scale: float, zero: int, file: Path
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function uint8 x -> the same as OpenVINO computes it; q [in, out] or [out, in, 1].
+
+    A weight of [in, out] is multiplied, one of [out, in, 1] convolved with.
+    """
+    arrays = {"q": q, "x_scale": np.float32(x_scale), "scale": scale, "zero": np.uint8(zero)}
+    graph = ir.Graph([], [], nodes=[], opset_imports={"": 20}, name="kernel")
+    value = ir.val("x", ir.DataType.FLOAT, [1, None, INPUTS])
+    graph.inputs.append(value)
+    q_, s_, w_, z_ = (add_initializer(graph, n, np.asarray(a)) for n, a in arrays.items())
+    tape = ir.tape.Tape()
+    rounded = tape.op("QuantizeLinear", [value, s_, z_])
+    rounded = tape.op("DequantizeLinear", [rounded, s_, z_])
+    w = tape.op("DequantizeLinear", [q_, w_], {"axis": 0 if q.ndim == 3 else 1})
+    if q.ndim == 3:
+        swapped = tape.op("Transpose", [rounded], {"perm": [0, 2, 1]})
+        y = tape.op("Transpose", [tape.op("Conv", [swapped, w])], {"perm": [0, 2, 1]})
+    else:
+        y = tape.op("MatMul", [rounded, w])
+    graph.extend(tape.nodes)
+    y.name, y.type = "y", ir.TensorType(ir.DataType.FLOAT)
+    graph.outputs.append(y)
+    ir.save(ir.Model(graph, ir_version=9), file)
+    run = engine("openvino").runner(file, 1)
+    return lambda x: run({"x": (x.astype(np.float32)[None] - zero) * np.float32(x_scale)})[0][0]
+
+
 def by_numpy(
     x: np.ndarray, q: np.ndarray, scale: np.ndarray, x_scale: float, zero: int
 ) -> np.ndarray:
@@ -82,6 +119,21 @@ def test_pairs_do_not_saturate(name: str, rows: int, zero: int) -> None:
     np.testing.assert_allclose(found, exact, rtol=1e-6, atol=0)
 
 
+@needs_openvino
+@pytest.mark.parametrize("form", ["matmul", "convolution"])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_pairs_do_not_saturate_in_openvino(name: str, form: str, tmp_path: Path) -> None:
+    """Nor do they in OpenVINO's kernels, in either form of a Linear."""
+    q, scale = quantize_weight(HOSTILE[name].astype(np.float32), "int8-pairs")
+    stored = np.ascontiguousarray(q.T)[:, :, None] if form == "convolution" else q
+    for zero in (0, 128, 255):
+        run = by_openvino(stored, scale, 0.03, zero, tmp_path / "kernel.onnx")
+        for rows in (1, 2, 7, 33):
+            x = activations(rows)
+            exact = by_numpy(x, q, scale, 0.03, zero)
+            np.testing.assert_allclose(run(x), exact, rtol=1e-6, atol=1e-6 * np.abs(exact).max())
+
+
 @pytest.mark.parametrize("name", ["all the largest", "signs at random"])
 def test_plain_int8_saturates_without_vnni(name: str) -> None:
     """AVX2's 16-bit sums cut plain int8 weights off, which is what "int8-pairs" is for."""
@@ -91,4 +143,17 @@ def test_plain_int8_saturates_without_vnni(name: str) -> None:
     q, scale = quantize_weight(HOSTILE[name].astype(np.float32), "int8")
     x = activations(7)
     found, exact = (f(x, q, scale, 0.03, 0) for f in (by_kernel, by_numpy))
+    assert np.abs(found - exact).max() > 0.01 * np.abs(exact).max()
+
+
+@needs_openvino
+def test_plain_int8_saturates_in_openvino_too(tmp_path: Path) -> None:
+    """Without VNNI its kernels sum in 16 bits as well: OpenVINO's files need pairs there."""
+    host = read_host()
+    if host.isa != "x86_64" or "avx2" not in host.features or "vnni" in host.features:
+        pytest.skip("this CPU sums int8 products in 32 bits")
+    q, scale = quantize_weight(HOSTILE["signs at random"].astype(np.float32), "int8")
+    x = activations(7)
+    found = by_openvino(q, scale, 0.03, 0, tmp_path / "kernel.onnx")(x)
+    exact = by_numpy(x, q, scale, 0.03, 0)
     assert np.abs(found - exact).max() > 0.01 * np.abs(exact).max()

@@ -62,7 +62,7 @@ def _stop(line: str, code: int) -> NoReturn:
 def _complete_target(_ctx: click.Context, _param: click.Parameter, text: str) -> list[str]:
     from edgecompile import target
 
-    return [name for name in target.names() if name.startswith(text)]
+    return [name for name in target.completions() if name.startswith(text)]
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
@@ -152,6 +152,9 @@ def _print_bundles(rows: list[dict[str, Any]]) -> None:
     if rows:
         _print(terminal.build_table(rows))
     for row in rows:
+        if row["engines"]:
+            _print(terminal.engines_table(row))
+    for row in rows:
         click.echo(f"bundle: {row['bundle']}   (check it there with: python smoke.py)")
 
 
@@ -170,7 +173,7 @@ def list_targets(name: str | None, as_json: bool) -> None:  # noqa: FBT001 - cli
         text = json.dumps(asdict(target.load(name)), indent=2) if as_json else path.read_text()
         click.echo(text.rstrip())
         return
-    rows = [asdict(target.load(n)) for n in target.names()]
+    rows = [asdict(target.load(n)) | {"engines": target.engines(n)} for n in target.names()]
     _print_json(rows) if as_json else _print(terminal.targets_table(rows))
 
 
@@ -231,6 +234,8 @@ def completion(shell: str) -> None:
     """Print a completion script: eval "$(edgecompile completion bash)"."""
     from click.shell_completion import get_completion_class
 
+    if shell == "bash":  # "x86-64:openvino" is one word
+        click.echo('COMP_WORDBREAKS="${COMP_WORDBREAKS//:}"')
     kind = get_completion_class(shell)
     if kind is not None:
         click.echo(kind(cli, {}, "edgecompile", "_EDGECOMPILE_COMPLETE").source())

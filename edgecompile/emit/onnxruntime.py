@@ -1,13 +1,17 @@
 """Engine onnxruntime: lowered graph -> one .onnx file, and how to run it."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import onnx_ir as ir
-
-from edgecompile.data.feed import Feed
-from edgecompile.graph import FloatArray, weight_bytes
 from edgecompile.session import session_options
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from edgecompile.data.feed import Feed
+    from edgecompile.graph import FloatArray
 
 ARTIFACT = "model.onnx"
 RUNGS = ("dynamic",)
@@ -18,7 +22,7 @@ HOW = "the artifact executed by onnxruntime on this host, at default session opt
 
 
 def write(
-    model: ir.Model,
+    model: "ir.Model",
     folder: Path,
     metadata: Mapping[str, str],
     one_file_bytes: int = ONE_FILE_BYTES,
@@ -27,6 +31,10 @@ def write(
 
     Weights of more than `one_file_bytes` are streamed to a second file: no copy is made of them.
     """
+    import onnx_ir as ir
+
+    from edgecompile.graph import weight_bytes
+
     model = model.clone()
     model.metadata_props.clear()
     model.metadata_props.update(metadata)
@@ -37,13 +45,30 @@ def write(
     return [ARTIFACT, f"{ARTIFACT}.data"]
 
 
-def runner(artifact: Path, threads: int = 0) -> Callable[[Feed], list[FloatArray]]:
-    """Return a function that runs an artifact as its user would: default session options."""
+def runner(
+    artifact: Path, threads: int = 0, *, one_pool: bool = False
+) -> "Callable[[Feed], list[FloatArray]]":
+    """Return a function that runs an artifact as its user would: default session options.
+
+    Models that are timed in turn share `one_pool` of threads: each model's own would spin on, and
+    steal the CPU of the next.
+    """
     import onnxruntime as ort
 
     options = session_options(threads=threads)
+    if one_pool:
+        _make_pool(threads)
+        options.use_per_session_threads = False
     opened = ort.InferenceSession(artifact, options, ["CPUExecutionProvider"])
     return lambda feed: opened.run(None, dict(feed))
+
+
+@cache
+def _make_pool(threads: int) -> None:
+    """Make the process's pool, once: onnxruntime takes its size before the first session only."""
+    import onnxruntime as ort
+
+    ort.set_global_thread_pool_sizes(threads, 1)
 
 
 def runtime_version() -> str:

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Check this bundle on this machine: python smoke.py
 
-Needs Python 3.9 or newer, numpy and onnxruntime, and nothing else. It verifies the files' hashes,
-runs the golden inputs, compares with the float model's answers, measures latency, and writes
-measured.json. Exit code 0: all is well. 1: something is not, and the line says what.
+Needs Python 3.9 or newer, numpy and the engine's runtime (onnxruntime, openvino), and nothing
+else. It verifies the files' hashes, runs the golden inputs, compares with the float model's
+answers, measures latency, and writes measured.json. Exit code 0: all is well. 1: something is not,
+and the line says what.
 """
 
 import hashlib
@@ -25,14 +26,58 @@ def fail(message):
     sys.exit(1)
 
 
-def check_python():
+class Onnxruntime:
+    """How onnxruntime opens and runs an artifact: at its default options."""
+
+    def __init__(self):
+        """Import it."""
+        import onnxruntime
+
+        self.module, self.version = onnxruntime, onnxruntime.__version__
+
+    def open(self, path, threads):
+        """Return a function (names of outputs, feed) -> arrays; 0 threads = all."""
+        options = self.module.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        session = self.module.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return session.run
+
+
+class Openvino:
+    """How OpenVINO does: in float32 where it is not int8, as the build did."""
+
+    def __init__(self):
+        """Import it without its telemetry."""
+        sys.modules["openvino_telemetry"] = None
+        import openvino
+
+        self.module, self.version = openvino, openvino.__version__.partition("-")[0]
+
+    def open(self, path, threads):
+        """Return a function (names of outputs, feed) -> arrays; 0 threads = all."""
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        if threads:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        request = self.module.Core().compile_model(path, "CPU", settings).create_infer_request()
+
+        def run(names, feed):
+            answers = request.infer(feed)
+            return [answers[name].copy() for name in names or []]
+
+        return run
+
+
+def check_python(engine):
     """Import what is needed, or say how to get it."""
     try:
         import numpy
-        import onnxruntime
+
+        return numpy, globals()[engine.title()]()
     except ImportError as error:
-        fail(f"{error.name} is missing here: pip install numpy onnxruntime")
-    return numpy, onnxruntime
+        fail(f"{error.name} is missing here: pip install numpy {engine}")
+    except KeyError:
+        fail(f"files: manifest.json names the engine {engine!r}, which this smoke.py has not")
 
 
 def check_files(manifest):
@@ -46,25 +91,22 @@ def check_files(manifest):
     print(f"ok    files: {len(manifest['files'])} hashes match")
 
 
-def check_runtime(manifest, version):
+def check_runtime(manifest, engine, version):
     """Compare the runtime's version with the oldest that the artifact takes."""
     oldest = manifest["runtime"].lstrip(">=")
     numbers = [[int(n) for n in v.split(".")[:2]] for v in (version, oldest)]
     if numbers[0] < numbers[1]:
-        fail(f"runtime: onnxruntime {version} is too old: pip install 'onnxruntime>={oldest}'")
-    print(f"ok    runtime: onnxruntime {version} ({manifest['runtime']} needed)")
+        fail(f"runtime: {engine} {version} is too old: pip install '{engine}>={oldest}'")
+    print(f"ok    runtime: {engine} {version} ({manifest['runtime']} needed)")
 
 
-def open_session(ort, manifest, threads):
-    """Open the artifact at the default options."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    path = str(FOLDER / manifest["artifact"])
+def open_artifact(runtime, manifest, threads):
+    """Return a function (names of outputs, feed) -> arrays."""
     try:
-        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return runtime.open(str(FOLDER / manifest["artifact"]), threads)
     except Exception as error:
-        return fail(f"runtime: onnxruntime {ort.__version__} does not load the artifact: {error}")
+        engine = f"{manifest['engine']} {runtime.version}"
+        return fail(f"runtime: {engine} does not load the artifact: {error}")
 
 
 def rows(np, array, mask):
@@ -109,12 +151,12 @@ def judge(np, metric, samples):
     return sum(scores) / len(scores), min(scores), shared
 
 
-def check_golden(np, session, manifest, golden):
+def check_golden(np, run, manifest, golden):
     """Run the golden inputs and compare with the float model's answers."""
     metric, built, samples = manifest["accuracy"]["metric"], manifest["golden"], []
     for sample in golden:
         names, mask = sorted(sample["out"]), sample["in"].get("attention_mask")
-        answers = session.run(names, sample["in"])
+        answers = run(names, sample["in"])
         pairs = [(a, sample["out"][name]) for a, name in zip(answers, names)]
         samples.append([tuple(rows(np, x, mask) for x in pair) for pair in pairs])
     mean, worst, shared = judge(np, metric, samples)
@@ -140,18 +182,18 @@ def read_golden(np, manifest):
     return [samples[number] for number in sorted(samples)]
 
 
-def measure(np, ort, manifest, golden):
+def measure(np, runtime, manifest, golden):
     """Time the longest golden sample, on one thread and on all."""
     feed = max((s["in"] for s in golden), key=lambda f: sum(a.size for a in f.values()))
     shape = {name: list(array.shape) for name, array in feed.items()}
     found = []
     for threads in sorted({1, os.cpu_count() or 1}):
-        session = open_session(ort, manifest, threads)
+        run = open_artifact(runtime, manifest, threads)
         times = []
         stop = time.perf_counter() + 10
         for turn in range(32):
             start = time.perf_counter()
-            session.run(None, feed)
+            run(None, feed)
             times.append((time.perf_counter() - start) * 1e3)
             if turn >= 6 and time.perf_counter() > stop:
                 break
@@ -180,23 +222,24 @@ def cpu_name():
 
 def main():
     """Run every check; the first that fails ends it."""
-    np, ort = check_python()
     try:
         manifest = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))
         manifest["files"], manifest["accuracy"], manifest["golden"], manifest["runtime"]
+        engine = str(manifest["engine"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         fail(f"files: manifest.json cannot be read ({error}); copy the bundle again")
+    np, runtime = check_python(engine)
     check_files(manifest)
-    check_runtime(manifest, ort.__version__)
+    check_runtime(manifest, engine, runtime.version)
     golden = read_golden(np, manifest)
-    accuracy = check_golden(np, open_session(ort, manifest, 0), manifest, golden)
-    latency = measure(np, ort, manifest, golden)
+    accuracy = check_golden(np, open_artifact(runtime, manifest, 0), manifest, golden)
+    latency = measure(np, runtime, manifest, golden)
     result = {
         "artifact_sha256": manifest["files"][manifest["artifact"]],
         "target": manifest["target"],
         "cpu": cpu_name(),
         "isa": platform.machine(),
-        "runtime": f"onnxruntime {ort.__version__}",
+        "runtime": f"{engine} {runtime.version}",
         "accuracy": accuracy,
         "latency": latency,
     }

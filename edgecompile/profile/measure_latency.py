@@ -10,15 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from edgecompile.data.feed import Feed
-
-if TYPE_CHECKING:
-    import onnxruntime as ort
+from edgecompile.engines import REFERENCE, engine
 
 WARM_UP = 3
 TIME_LIMIT_S = 3600
@@ -38,13 +36,17 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Models to time by name, an .npz with one feed, sequence lengths, threads, repeats."""
+    """Models to time by name, an .npz with one feed, sequence lengths, threads, repeats.
+
+    `engines` says which models run on another engine than onnxruntime.
+    """
 
     models: Mapping[str, str]
     feed: str
     sequences: Sequence[int]
     threads: int
     repeats: int
+    engines: Mapping[str, str] = field(default_factory=dict)
 
 
 def measure_latency(request: Request) -> list[Latency]:
@@ -77,14 +79,12 @@ def resize(feed: Feed, length: int) -> Feed:
 
 
 def _serve(request: Request) -> list[Latency]:
-    import onnxruntime as ort
-
-    # One pool for all sessions: each session's own would spin on, and steal the CPU of the next.
-    ort.set_global_thread_pool_sizes(request.threads, 1)
-    options = ort.SessionOptions()
-    options.use_per_session_threads = False
-    options.log_severity_level = 3
-    runners = {name: _runner(path, options) for name, path in request.models.items()}
+    runners = {
+        name: engine(request.engines.get(name, REFERENCE)).runner(
+            Path(path), request.threads, one_pool=True
+        )
+        for name, path in request.models.items()
+    }
     with np.load(request.feed, allow_pickle=False) as archive:
         feed = {name: archive[name] for name in archive.files}
     found = []
@@ -94,13 +94,6 @@ def _serve(request: Request) -> list[Latency]:
             p50, p90 = (round(float(p), 3) for p in np.percentile(row, [50, 90]))
             found.append(Latency(name, length, request.threads, p50, p90, len(row)))
     return found
-
-
-def _runner(path: str, options: "ort.SessionOptions") -> Callable[[Feed], object]:
-    import onnxruntime as ort
-
-    session = ort.InferenceSession(path, options, ["CPUExecutionProvider"])
-    return lambda feed: session.run(None, dict(feed))
 
 
 if __name__ == "__main__":

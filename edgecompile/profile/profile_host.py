@@ -2,13 +2,13 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgecompile.data.feed import Feed
+from edgecompile.engines import REFERENCE, engine
 from edgecompile.profile.host import Host, read_host, why_not
 from edgecompile.profile.measure_latency import Request, measure_latency, resize
 from edgecompile.profile.measure_memory import measure_memory
@@ -41,9 +41,10 @@ def profile_host(
         if failure is None:
             models = {**models, "dynamic_int8": peer}
         paths = {name: str(path) for name, path in models.items()}
-        numbers = _sizes(models) + _memory(models, file, max(sequences))
+        engines = {"artifact": target.engine}
+        numbers = _sizes(models) + _memory(models, engines, file, max(sequences))
         for threads in sorted({1, host.threads}):
-            numbers += _latencies(Request(paths, str(file), sequences, threads, repeats))
+            numbers += _latencies(Request(paths, str(file), sequences, threads, repeats, engines))
     profile = _profile(target, host, numbers)
     return profile | ({"dynamic_int8_failed": failure} if failure else {})
 
@@ -88,11 +89,13 @@ def _latencies(request: Request) -> list[Number]:
     ]
 
 
-def _memory(models: Mapping[str, Path], feed: Path, sequence: int) -> list[Number]:
+def _memory(
+    models: Mapping[str, Path], engines: Mapping[str, str], feed: Path, sequence: int
+) -> list[Number]:
     return [
         {
             "name": "peak_memory",
-            "value": measure_memory(path, feed),
+            "value": measure_memory(path, feed, engines.get(name, REFERENCE)),
             "unit": "bytes",
             "kind": "measured",
             "how": MEMORY_HOW,
@@ -110,7 +113,10 @@ def _profile(target: Target, host: Host | None, numbers: list[Number]) -> dict[s
             "cpu": host.cpu,
             "isa": host.isa,
             "features": sorted(host.features & {*target.cpu_features, "vnni", "asimddp"}),
-            "runtime": f"onnxruntime {metadata.version('onnxruntime')}",
+            "runtime": ", ".join(
+                f"{name} {engine(name).runtime_version()}"
+                for name in dict.fromkeys((REFERENCE, target.engine))
+            ),
             "threads": host.threads,
             "governor": host.governor,
         }

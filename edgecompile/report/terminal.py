@@ -36,6 +36,7 @@ def summary(manifest: Row, profile: Row) -> dict[str, Any]:
         "not_timed": missing["how"] if latency["artifact"] is None else None,
         "one": ONE.get(data.get("kind", ""), f"{longest} tokens"),
         "warning": data.get("warning"),
+        "engines": manifest.get("engines", []),
     }
 
 
@@ -67,6 +68,30 @@ def build_table(rows: Sequence[Row]) -> "Table":
             f"{row['min']:.4f}",
             *(_ms(times[model]) for model in ("float", "dynamic_int8", "artifact")),
         )
+    return table
+
+
+def engines_table(row: Row) -> "Table":
+    """Return one line an engine: time and accuracy of its artifact, kept or why not."""
+    from rich import box
+    from rich.table import Table
+
+    timed = next(engine for engine in row["engines"] if engine["kept"])
+    caption = (
+        f"median of one inference of {timed['sequence']} tokens, {timed['threads']} thread, all"
+        " engines in turn, measured here"
+    )
+    table = Table(box=box.ROUNDED, caption=caption, caption_justify="left")
+    table.add_column("engine")
+    for name in ("time", "accuracy", "worst"):
+        table.add_column(name, justify="right")
+    table.add_column("kept, or why not", overflow="fold")
+    for engine in row["engines"]:
+        scores = ("-", "-")
+        if engine["ms"] is not None:
+            scores = (f"{engine['mean']:.4f}", f"{engine['min']:.4f}")
+        why = f"kept: {engine['why']}" if engine["kept"] else engine["why"]
+        _add(table, engine["engine"], _ms(engine["ms"]), *scores, why)
     return table
 
 
@@ -103,10 +128,10 @@ def targets_table(rows: Iterable[Row]) -> "Table":
     from rich.table import Table
 
     table = Table()
-    for name in ("target", "engine", "ISA", "what it is"):
+    for name in ("target", "engines", "ISA", "what it is"):
         table.add_column(name)
     for row in rows:
-        _add(table, row["name"], row["engine"], row["isa"], row["description"])
+        _add(table, row["name"], ", ".join(row["engines"]), row["isa"], row["description"])
     return table
 
 

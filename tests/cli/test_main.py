@@ -114,6 +114,7 @@ def test_targets_lists_all_and_shows_one() -> None:
     """JSON objects with names; one target's file as it is."""
     rows = json.loads(call("targets", "--json").stdout)
     assert [row["name"] for row in rows] == target.names()
+    assert [row["engines"] for row in rows] == [target.engines(name) for name in target.names()]
     for name in target.names():
         assert name in call("targets").stdout
         assert call("targets", name).stdout.strip() == target.path_of(name).read_text().strip()
@@ -154,18 +155,34 @@ def test_completion_scripts_are_printed(shell: str) -> None:
     assert "_EDGECOMPILE_COMPLETE" in done.stdout
 
 
-def test_targets_complete_on_tab() -> None:
-    """The shell offers the targets that begin like the word."""
+def test_bash_keeps_an_engine_in_its_targets_word() -> None:
+    """Bash ends words at colons unless told otherwise."""
+    assert call("completion", "bash").stdout.startswith("COMP_WORDBREAKS=")
+    code = f'{call("completion", "bash").stdout}\nprintf %s "$COMP_WORDBREAKS"'
+    done = subprocess.run(
+        ["bash", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": "/bin:/usr/bin"},
+    )
+    assert ":" not in done.stdout
+
+
+@pytest.mark.parametrize("word", ["rasp", "x86-64:", "x86-64:open"])
+def test_targets_complete_on_tab(word: str) -> None:
+    """The shell offers the targets, and their other engines, that begin like the word."""
     environment = {
         "_EDGECOMPILE_COMPLETE": "bash_complete",
-        "COMP_WORDS": "edgecompile build model -t rasp",
+        "COMP_WORDS": f"edgecompile build model -t {word}",
         "COMP_CWORD": "4",
     }
     done = subprocess.run(
         [Path(sys.executable).parent / "edgecompile"],
         env=os.environ | environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    wanted = [name for name in target.names() if name.startswith("rasp")]
+    wanted = [name for name in target.completions() if name.startswith(word)]
+    assert wanted
     assert [line.partition(",")[2] for line in done.stdout.split()] == wanted
 
 

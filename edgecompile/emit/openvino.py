@@ -1,0 +1,65 @@
+"""Engine openvino: lowered graph -> one .onnx file that OpenVINO reads itself, how to run it."""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgecompile.emit.onnxruntime import ARTIFACT, write
+from edgecompile.errors import MissingRuntimeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgecompile.data.feed import Feed
+    from edgecompile.graph import FloatArray
+
+__all__ = ["ARTIFACT", "HOW", "RUNGS", "runner", "runtime_version", "write"]
+
+RUNGS = ()
+"""What this engine has between int8 and float."""
+HOW = "the artifact executed by OpenVINO on this host's CPU, inference precision f32"
+TELEMETRY = "openvino_telemetry"
+"""Importing OpenVINO reports it to its maker through this module; without it, it does not."""
+
+
+def runner(
+    artifact: Path, threads: int = 0, *, one_pool: bool = False
+) -> "Callable[[Feed], list[FloatArray]]":
+    """Return a function that runs an artifact on the CPU; `one_pool` holds in any case.
+
+    What is not int8 is computed in float32: by default, CPUs that can would take bfloat16.
+    """
+    del one_pool  # all of a process's models share OpenVINO's threads
+    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    compiled = _openvino().Core().compile_model(str(artifact), "CPU", settings)
+    request = compiled.create_infer_request()
+
+    def run(feed: "Feed") -> "list[FloatArray]":
+        answers = request.infer(dict(feed))
+        return [np.array(answers[output]) for output in compiled.outputs]
+
+    return run
+
+
+def runtime_version() -> str:
+    """Return the version of the runtime that runs here."""
+    return str(_openvino().__version__).partition("-")[0]
+
+
+def _openvino() -> Any:
+    """Import OpenVINO without its telemetry."""
+    kept = sys.modules.get(TELEMETRY)
+    sys.modules[TELEMETRY] = None  # type: ignore[assignment]  # importing it fails, as it may
+    try:
+        return importlib.import_module("openvino")
+    except ImportError as error:
+        raise MissingRuntimeError("openvino") from error  # noqa: EM101 - a name, no message
+    finally:
+        del sys.modules[TELEMETRY]
+        if kept is not None:
+            sys.modules[TELEMETRY] = kept

@@ -1,0 +1,35 @@
+"""Time artifacts of several engines in turn, for `-t TARGET:fastest` to choose by."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgecompile.data.feed import Feed
+from edgecompile.profile.measure_latency import Request, measure_latency, resize
+
+HOW = "in turn with the other engines in one process; batch 1, median"
+
+
+def time_engines(
+    artifacts: Mapping[str, Path], feed: Feed, sequence: int, repeats: int
+) -> dict[str, dict[str, Any]]:
+    """Return for each engine the milliseconds of one inference of `sequence` tokens, 1 thread."""
+    with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
+        file = Path(folder) / "feed.npz"
+        np.savez(file, **resize(feed, sequence))  # type: ignore[arg-type]
+        paths = {name: str(path) for name, path in artifacts.items()}
+        request = Request(paths, str(file), [sequence], 1, repeats, {name: name for name in paths})
+        found = measure_latency(request)
+    return {
+        latency.model: {
+            "ms": latency.p50_ms,
+            "sequence": latency.sequence,
+            "threads": latency.threads,
+            "kind": "measured",
+            "how": HOW,
+        }
+        for latency in found
+    }
