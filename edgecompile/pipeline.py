@@ -391,7 +391,7 @@ def _profile(board: Target, prepared: Prepared, artifact: Path, trace: Trace) ->
 
 def _timed_feed(prepared: Prepared) -> "tuple[Feed, list[int]]":
     """Return the longest golden sample, and the token counts at which models are timed."""
-    from edgecompile.data.signature import takes_any_length
+    from edgecompile.data.limits import takes_any_length
 
     feed = max(prepared.data.golden, key=lambda feed: sum(a.size for a in feed.values()))
     wishes = prepared.recipe.profile.sequence

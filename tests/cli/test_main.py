@@ -160,7 +160,7 @@ def test_bash_keeps_an_engine_in_its_targets_word() -> None:
     assert call("completion", "bash").stdout.startswith("COMP_WORDBREAKS=")
     code = f'{call("completion", "bash").stdout}\nprintf %s "$COMP_WORDBREAKS"'
     done = subprocess.run(
-        ["bash", "-c", code],
+        ["/bin/bash", "-c", code],
         capture_output=True,
         text=True,
         check=True,
