@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -155,11 +156,11 @@ def test_completion_scripts_are_printed(shell: str) -> None:
 
 
 def test_bash_keeps_an_engine_in_its_targets_word() -> None:
-    """bash ends words at colons unless told otherwise."""
+    """Bash ends words at colons unless told otherwise."""
     assert call("completion", "bash").stdout.startswith("COMP_WORDBREAKS=")
     code = f'{call("completion", "bash").stdout}\nprintf %s "$COMP_WORDBREAKS"'
     done = subprocess.run(
-        ["bash", "-c", code],
+        [shutil.which("bash") or "/bin/bash", "-c", code],
         capture_output=True,
         text=True,
         check=True,
