@@ -43,11 +43,11 @@ class UnknownNameError(EdgeCompileError):
 
 
 class MissingRuntimeError(EdgeCompileError):
-    """An engine whose runtime is not installed here."""
+    """An engine whose runtime is not installed here, or too old for the target."""
 
-    def __init__(self, engine: str) -> None:
-        """Name the engine and the extra that brings it."""
-        super().__init__(f"{engine} is not installed: pip install 'edgecompile[{engine}]'")
+    def __init__(self, engine: str, fault: str = "is not installed", package: str = "") -> None:
+        """Name the engine, and the package or extra that brings it."""
+        super().__init__(f"{engine} {fault}: pip install '{package or f'edgecompile[{engine}]'}'")
 
 
 class GateError(EdgeCompileError):

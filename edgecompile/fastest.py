@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecompile.emit.bundle import MANIFEST
-from edgecompile.engines import engine
+from edgecompile.engines import check_installed
 from edgecompile.errors import (
     EdgeCompileError,
     GateError,
@@ -28,7 +28,7 @@ Timed = Mapping[str, float | int | str]
 def check_runs(boards: Sequence[Target]) -> None:
     """Say at once if the one engine is not installed, or if several cannot be measured here."""
     if len(boards) == 1:
-        engine(boards[0].engine).runtime_version()
+        check_installed(boards[0])
     elif reason := why_not(read_host(), boards[0]):
         known = ", ".join(board.name for board in boards)
         msg = f"{boards[0].name}:{FASTEST} cannot be measured: {reason}; choose one of {known}"
@@ -52,7 +52,7 @@ def compile_fastest(
         place = folder / board.engine
         place.mkdir()
         try:
-            engine(board.engine).runtime_version()
+            check_installed(board)
             bundles[board.engine] = compile_into(board, place)
         except (GateError, MissingRuntimeError) as error:
             failures[board.engine] = error

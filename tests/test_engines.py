@@ -8,8 +8,9 @@ import pytest
 
 from edgecompile import emit
 from edgecompile.emit import smoke
-from edgecompile.engines import REFERENCE, engine
-from edgecompile.target import NOT_ENGINES
+from edgecompile.engines import REFERENCE, check_installed, engine
+from edgecompile.errors import MissingRuntimeError
+from edgecompile.target import NOT_ENGINES, load
 
 NAMES = [m.name for m in pkgutil.iter_modules(emit.__path__) if m.name not in NOT_ENGINES]
 
@@ -30,3 +31,16 @@ def test_every_engine_has_its_lowering_and_runs_in_smoke(name: str) -> None:
     folder = Path(emit.__path__[0]).parent / "lower" / name
     assert (folder / "__init__.py").is_file()
     assert callable(getattr(smoke, name.title()).open)
+
+
+def test_a_runtime_that_is_too_old_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Version, what is needed, what next; the oldest that suffices is enough."""
+    board = load("x86-64")
+    monkeypatch.setattr("edgecompile.emit.onnxruntime.runtime_version", lambda: "1.9.1")
+    with pytest.raises(MissingRuntimeError) as caught:
+        check_installed(board)
+    assert str(caught.value) == (
+        "onnxruntime 1.9.1 is too old for x86-64: pip install 'onnxruntime>=1.24'"
+    )
+    monkeypatch.setattr("edgecompile.emit.onnxruntime.runtime_version", lambda: "1.24.0")
+    check_installed(board)

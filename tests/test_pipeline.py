@@ -49,6 +49,8 @@ def test_every_target_gets_a_whole_bundle(
     written = json.loads((bundle.folder / "manifest.json").read_text())
     assert written == bundle.manifest
     assert set(written["files"]) == files - {"manifest.json"}
+    formats = {row["format"] for row in inspect_file(bundle.folder)["linears"]}
+    assert formats == {"int8 weight, int8 activation, float output"}
 
 
 def test_artifact_says_opset_and_ir_version_of_its_target(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -160,7 +161,7 @@ def test_bash_keeps_an_engine_in_its_targets_word() -> None:
     assert call("completion", "bash").stdout.startswith("COMP_WORDBREAKS=")
     code = f'{call("completion", "bash").stdout}\nprintf %s "$COMP_WORDBREAKS"'
     done = subprocess.run(
-        ["/bin/bash", "-c", code],
+        [shutil.which("bash") or "/bin/bash", "-c", code],
         capture_output=True,
         text=True,
         check=True,
