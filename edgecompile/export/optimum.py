@@ -6,7 +6,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import onnx_ir as ir
@@ -23,22 +23,31 @@ TASKS = {
 }
 
 
-def export(folder: Path, config: Config) -> ir.Model:
-    """Export with optimum, offline, from safetensors only, no remote code."""
+def export(folder: Path, config: Config) -> Mapping[str, ir.Model]:
+    """Export with optimum, offline, from safetensors only, no remote code; graphs by name."""
     open_weights(folder, config)
-    task = next((t for end, t in TASKS.items() if config.architecture.endswith(end)), "auto")
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch, _quiet():
-        _run_optimum(folder, Path(scratch), task)
-        files = sorted(Path(scratch).glob("*.onnx"))
-        if len(files) != 1:
-            names = ", ".join(file.name for file in files)
-            msg = (
-                f"{folder}: exports to {len(files)} graphs ({names}); one is taken: give its .onnx"
-            )
-            raise UnsupportedError(msg)
-        model = onnx_file.read(files[0])
-        ir.external_data.load_to_model(model)  # the scratch folder goes away
-    return model
+        _run_optimum(folder, Path(scratch), task_of(config))
+        graphs = {part_name(f): onnx_file.read(f) for f in sorted(Path(scratch).glob("*.onnx"))}
+        for graph in graphs.values():
+            ir.external_data.load_to_model(graph)  # the scratch folder goes away
+    return graphs
+
+
+def task_of(config: Config) -> str:
+    """Return optimum's name for what a checkpoint's class does; "auto" lets optimum choose.
+
+    A generator's class ends in LMHeadModel or ForCausalLM: "auto" exports it with its cache.
+    """
+    name = config.architecture
+    if "LMHead" in name:
+        return "auto"
+    return next((task for end, task in TASKS.items() if name.endswith(end)), "auto")
+
+
+def part_name(file: Path) -> str:
+    """Return a part's name: encoder_model.onnx -> encoder; model.onnx -> none."""
+    return file.stem.removesuffix("model").strip("_").replace("_", "-")
 
 
 def _run_optimum(folder: Path, scratch: Path, task: str) -> None:
