@@ -15,12 +15,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgecompile import samples
+from edgecompile.data.dataset import data_dir
+from edgecompile.data.encoder import Encoder, open_encoder
+from edgecompile.data.feed import Feed
+from edgecompile.data.kinds.texts import read_texts
 from edgecompile.emit import onnxruntime as engine
 from edgecompile.evaluate import accuracy
 from edgecompile.export.read_model import export, find_source
@@ -88,7 +92,7 @@ def against_peers(scratch: Path) -> dict[str, Any]:
     *_, (_, plain) = run(passes_of("lower/exchange"), model)
     (scratch / "float").mkdir()
     (file, *_) = engine.write(plain, scratch / "float", {}, one_file_bytes=0)
-    encoder = samples.open_encoder(MODEL, model, 512)
+    encoder = open_encoder(MODEL, model, 512)
     models = {"float": scratch / "float" / file}
     models |= _peers(scratch, models["float"], _feeds(encoder, "docs.jsonl", SAMPLES))
     models["edgecompile"] = scratch / "dist" / f"{MODEL.name}-x86-64" / "model.onnx"
@@ -121,7 +125,7 @@ def _print_rows(rows: dict[str, dict[str, float]]) -> None:
         print(f"  {name:34}{row['ms']:8.2f}{speed:9.2f}{figures}")
 
 
-def _peers(scratch: Path, model: Path, feeds: list[samples.Feed]) -> dict[str, Path]:
+def _peers(scratch: Path, model: Path, feeds: list[Feed]) -> dict[str, Path]:
     """Quantize with onnxruntime: dynamic, dynamic at its best, static."""
     import logging
 
@@ -135,7 +139,7 @@ def _peers(scratch: Path, model: Path, feeds: list[samples.Feed]) -> dict[str, P
     }
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
-        rows: Iterator[samples.Feed] = iter(feeds)
+        rows: Iterator[Feed] = iter(feeds)
 
         def get_next(self) -> dict[str, Any] | None:
             row = next(self.rows, None)
@@ -190,7 +194,7 @@ def calibration_cost() -> dict[str, Any]:
     source = find_source(MODEL)
     model = export(source)
     reference = lower(model, FLOAT, REFERENCE)
-    feeds = _feeds(samples.open_encoder(MODEL, model, 512), "docs.jsonl", 64)
+    feeds = _feeds(open_encoder(MODEL, model, 512), "docs.jsonl", 64)
     opened = session(reference)
 
     def plain() -> None:
@@ -225,15 +229,15 @@ def calibrate(count: int) -> None:
     """Calibrate once, for its memory to be watched."""
     source = find_source(MODEL)
     model = export(source)
-    encoder = samples.open_encoder(MODEL, model, 512)
+    encoder = open_encoder(MODEL, model, 512)
     observe_ranges(lower(model, FLOAT, REFERENCE), encoder(_texts("docs.jsonl", count)))
 
 
 def _texts(name: str, count: int) -> list[str]:
-    return samples.read_texts(samples.data_dir() / name)[:count]
+    return list(islice(read_texts(data_dir() / name), count))
 
 
-def _feeds(encoder: samples.Encoder, name: str, count: int) -> list[samples.Feed]:
+def _feeds(encoder: Encoder, name: str, count: int) -> list[Feed]:
     return list(encoder(_texts(name, count)))
 
 

@@ -20,11 +20,11 @@ from edgecompile.target import REFERENCE, Target
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from edgecompile.dataset import Dataset
+    from edgecompile.data.dataset import Dataset
+    from edgecompile.data.feed import Feed
     from edgecompile.evaluate.accuracy import Accuracy
     from edgecompile.export.read_model import Source
     from edgecompile.graph import FloatArray
-    from edgecompile.samples import Feed
 
 GOLDEN_IN_BUNDLE = 16
 
@@ -117,25 +117,27 @@ def build(
 
 def prepare(source: "Source", recipe: Recipe, trace: Trace) -> Prepared:
     """Do once what all targets share: export, calibrate, decide, run the float model."""
-    from edgecompile.dataset import choose_data
-    from edgecompile.samples import longest_sequence
+    from edgecompile.data.dataset import choose_data
+    from edgecompile.data.limits import longest_sequence
     from edgecompile.session import answer, session
 
     trace.say("export", f"{source.path}, {source.route} exporter")
     model, exported = _export(source, trace)
     longest = longest_sequence(model, recipe.shapes.sequence[1])
     data = choose_data(recipe, model, source.folder, longest)
+    for warning in data.warnings:
+        trace.say("warning", warning)
     reference = lower(model, FLOAT, REFERENCE)
     plan = FLOAT
     if recipe.quantize.scheme == "int8":
         trace.say("quantize", f"observing {len(data.calibration)} calibration samples")
         plan = _quantize(model, reference, data, trace)
-    trace.say("evaluate", f"asking the float model for {len(data.golden)} golden answers")
+    trace.say("evaluate", f"asking the float model for answers to {len(data.golden)} {data.judges}")
     expected = answer(session(reference if exported is None else exported), data.golden)
     if exported is not None:
         _check_same(reference, expected, data.golden)
     inputs = {str(path.relative_to(source.folder)): files.sha256(path) for path in source.files}
-    return Prepared(source, recipe, model, plan, data, expected, longest, inputs | data.hashes)
+    return Prepared(source, recipe, model, plan, data, expected, longest, {**inputs, **data.hashes})
 
 
 def _check_same(
@@ -209,7 +211,9 @@ def compile_for(board: Target, prepared: Prepared, folder: Path, trace: Trace) -
         names = engine.write(lowered, folder, _metadata(board, prepared))
         done(lowered)
     golden = prepared.data.golden
-    trace.say("evaluate", f"{board.name}: running the artifact on {len(golden)} golden samples")
+    trace.say(
+        "evaluate", f"{board.name}: running the artifact on {len(golden)} {prepared.data.judges}"
+    )
     run = engine.runner(folder / names[0])
     answers = [run(feed) for feed in golden]
     metric = accuracy.metric_of(prepared.outputs, prepared.expected[0])
@@ -236,6 +240,8 @@ def compile_for(board: Target, prepared: Prepared, folder: Path, trace: Trace) -
         "route": prepared.source.route,
         "recipe": {k: v for k, v in asdict(prepared.recipe).items() if k != "folder"},
         "inputs": dict(prepared.inputs),
+        "calibration": dict(prepared.data.calibrated),
+        "evaluation": dict(prepared.data.judged),
         "quantization": _plan_table(prepared.plan),
         "steps": [asdict(step) for step in trace.steps],
     }
@@ -271,10 +277,10 @@ def _down(score: float) -> str:
 
 def _profile(board: Target, prepared: Prepared, artifact: Path, trace: Trace) -> dict[str, Any]:
     """Time the artifact against the float model in the form in which other tools export it."""
+    from edgecompile.data.limits import takes_any_length
     from edgecompile.emit import onnxruntime
     from edgecompile.profile.host import read_host, why_not
     from edgecompile.profile.profile_host import profile_host
-    from edgecompile.samples import takes_any_length
 
     reason = why_not(read_host(), board)
     doing = f"not timed: {reason}" if reason else "timing float, dynamic int8 and artifact in turn"

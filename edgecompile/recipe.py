@@ -25,17 +25,22 @@ class ShapesTable:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationTable:
-    """Text (.txt, .jsonl) or model inputs (.npz) to choose the int8 ranges by."""
+    """Data to choose the int8 ranges by: a file, a folder, or "random".
+
+    `column` names the texts' column of a .csv, or their key in a .jsonl.
+    """
 
     data: str = ""
     samples: int = 64
+    column: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluateTable:
-    """Data for the accuracy gate, kept apart from calibration."""
+    """Data for the accuracy gate, of the same kinds, kept apart from calibration."""
 
     data: str = ""
+    column: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from edgecompile import recipe as recipes
 from edgecompile.errors import EdgeCompileError, RecipeError, UnknownNameError
 from edgecompile.recipe import Recipe
 
+DATA_KEYS = "column, data, samples"
 GATE_KEYS = "agreement, cosine_mean, signal"
 TABLES = [f.name for f in fields(Recipe) if f.name != "folder"]
 
@@ -107,7 +108,7 @@ def test_unknown_key_names_the_known_ones(write: Path, name: str) -> None:
     [
         (
             "[calibration]\nsample = 4\n",
-            "R, [calibration]: no key named 'sample'; did you mean 'samples'? known: data, samples",
+            "R, [calibration]: no key named 'sample'; did you mean 'samples'? known: " + DATA_KEYS,
         ),
         (
             "[gate]\ncosine = 0.5\n",

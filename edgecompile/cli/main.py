@@ -90,8 +90,9 @@ def cli() -> None:
     help="A recipe (edgecompile.toml); the command line wins over it.",
 )  # fmt: skip
 @click.option(
-    "--data", type=click.Path(path_type=Path),
-    help="Calibration data: .txt or .jsonl texts, or an .npz of model inputs.",
+    "--data", "--calibrate", "data", metavar="PATH|random", type=click.Path(),
+    help="Calibration data: texts (.txt, .jsonl, .csv), model inputs (.npz), a folder of images or"
+    " .wav; or the word random, to try whether a model builds at all.",
 )  # fmt: skip
 @click.option(
     "--dump", type=click.Path(path_type=Path),
@@ -103,7 +104,7 @@ def build(  # noqa: PLR0917 - one parameter an option
     targets: tuple[str, ...],
     output: Path,
     recipe_file: Path | None,
-    data: Path | None,
+    data: str | None,
     dump: Path | None,
     as_json: bool,  # noqa: FBT001 - click passes flags by name
 ) -> None:
@@ -113,12 +114,13 @@ def build(  # noqa: PLR0917 - one parameter an option
     from edgecompile import pipeline
     from edgecompile import recipe as recipes
     from edgecompile.cli.progress import progress
+    from edgecompile.data.source import word_of
     from edgecompile.report import terminal
 
     recipe = recipes.read(recipe_file) if recipe_file else recipes.Recipe()
     if data is not None:
-        calibration = replace(recipe.calibration, data=str(data.absolute()))
-        recipe = replace(recipe, calibration=calibration)
+        place = data if word_of(data) else str(Path(data).absolute())
+        recipe = replace(recipe, calibration=replace(recipe.calibration, data=place))
     names = targets or recipe.targets.names
     if model is None and recipe.model.source:
         model = recipe.path(recipe.model.source)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from edgecompile.data.feed import Feed
 from edgecompile.files import sha256, write_json
 from edgecompile.graph import FloatArray
-from edgecompile.samples import Feed
 
 GOLDEN, SMOKE, MANIFEST, PROFILE = "golden.npz", "smoke.py", "manifest.json", "profile.json"
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from edgecompile.data.feed import Feed
 from edgecompile.graph import FloatArray, weight_bytes
-from edgecompile.samples import Feed
 from edgecompile.session import session_options
 
 ARTIFACT = "model.onnx"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgecompile.data.feed import Feed, valid_tokens
 from edgecompile.graph import FloatArray
-from edgecompile.samples import Feed, valid_tokens
 
 
 @dataclass(frozen=True, slots=True)

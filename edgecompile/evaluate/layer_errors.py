@@ -5,10 +5,10 @@ from collections.abc import Iterable
 import numpy as np
 import onnx_ir as ir
 
+from edgecompile.data.feed import Feed
 from edgecompile.graph import FloatArray, linears, weight_of
 from edgecompile.plan import Activation, Plan, affine
 from edgecompile.rounding import quantize_weight
-from edgecompile.samples import Feed
 from edgecompile.session import session
 from edgecompile.target import Target
 

@@ -19,7 +19,11 @@ INPUTS = (
     "modules.json",
     "*/config.json",
     "tokenizer.json",
+    "preprocessor_config.json",
 )
+
+BESIDE = ("tokenizer.json", "preprocessor_config.json")
+"""What the data of an .onnx file is read through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +50,8 @@ class Source:
         if self.route == "onnx":
             from edgecompile.export import onnx_file
 
-            tokenizer = self.folder.glob("tokenizer.json")
-            return [self.path, *onnx_file.external_files(self.path), *tokenizer]
+            beside = [path for name in BESIDE if (path := self.folder / name).is_file()]
+            return [self.path, *onnx_file.external_files(self.path), *beside]
         return sorted({path for pattern in INPUTS for path in self.folder.glob(pattern)})
 
 

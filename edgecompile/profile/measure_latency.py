@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgecompile.samples import Feed
+from edgecompile.data.feed import Feed
 
 if TYPE_CHECKING:
     import onnxruntime as ort

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from edgecompile.data.feed import Feed
 from edgecompile.profile.host import Host, read_host, why_not
 from edgecompile.profile.measure_latency import Request, measure_latency, resize
 from edgecompile.profile.measure_memory import measure_memory
 from edgecompile.profile.quantize_dynamic import quantize_dynamic
-from edgecompile.samples import Feed
 from edgecompile.target import Target
 
 Number = dict[str, Any]

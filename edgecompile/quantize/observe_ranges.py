@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from edgecompile.data.feed import Feed, valid_tokens
 from edgecompile.errors import DataError
 from edgecompile.graph import FloatArray, linears
-from edgecompile.samples import Feed, valid_tokens
 from edgecompile.session import run, session
 
 

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
+from edgecompile.data.limits import longest_sequence
 from edgecompile.errors import ModelError
 from edgecompile.export import native
 from edgecompile.export.checkpoint import read_config
 from edgecompile.pipeline import lower
 from edgecompile.plan import FLOAT
-from edgecompile.samples import longest_sequence
 from edgecompile.session import session
 from edgecompile.target import REFERENCE
 

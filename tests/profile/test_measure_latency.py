@@ -8,9 +8,9 @@ import numpy as np
 import onnx.parser
 import pytest
 
+from edgecompile.data.feed import Feed
 from edgecompile.profile import measure_latency as latency
 from edgecompile.profile.measure_latency import WARM_UP, Request, measure_latency, resize
-from edgecompile.samples import Feed
 
 
 class Clock:

@@ -6,8 +6,9 @@ from itertools import combinations
 
 import pytest
 
+from edgecompile.data.dataset import data_dir
+from edgecompile.data.kinds.texts import read_texts
 from edgecompile.files import sha256
-from edgecompile.samples import data_dir, read_texts
 
 README = (data_dir() / "README.md").read_text(encoding="utf-8")
 HASHES = dict(re.findall(r"^ {4}([0-9a-f]{64})  (\S+)$", README, flags=re.MULTILINE))
@@ -33,7 +34,7 @@ def test_set_holds_as_many_texts_as_stated(name: str) -> None:
     lines = (data_dir() / name).read_text(encoding="ascii").splitlines()
     assert len(lines) == COUNTS[name]
     assert all(list(json.loads(line)) == ["text"] for line in lines)
-    texts = read_texts(data_dir() / name)
+    texts = list(read_texts(data_dir() / name))
     assert len(set(texts)) == len(texts) == COUNTS[name]
     assert all(5 <= len(text.split()) <= 110 for text in texts)
 
@@ -41,6 +42,6 @@ def test_set_holds_as_many_texts_as_stated(name: str) -> None:
 @pytest.mark.parametrize(("one", "other"), list(combinations(SETS, 2)))
 def test_sets_share_no_text(one: str, other: str) -> None:
     """What calibrates never judges: no text is in two sets, nor inside a text of another."""
-    texts, others = (read_texts(data_dir() / name) for name in (one, other))
+    texts, others = (list(read_texts(data_dir() / name)) for name in (one, other))
     assert not set(texts) & set(others)
     assert not [a for a in texts if any(a in b or b in a for b in others)]

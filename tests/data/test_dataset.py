@@ -1,7 +1,7 @@
 """The data: which samples calibrate and which judge, always apart."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +10,12 @@ import onnx_ir as ir
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from edgecompile import files, samples
-from edgecompile.dataset import FEWEST_GOLDEN, GOLDEN_SAMPLES, Dataset, choose_data
+from edgecompile import files
+from edgecompile.data import encoder, source
+from edgecompile.data.dataset import FEWEST_GOLDEN, GOLDEN_SAMPLES, Dataset, choose_data, data_dir
+from edgecompile.data.feed import Feed
+from edgecompile.data.kinds.texts import read_texts
+from edgecompile.data.source import known
 from edgecompile.errors import DataError
 from edgecompile.recipe import CalibrationTable, EvaluateTable, ModelTable, Recipe
 
@@ -45,7 +49,7 @@ def texts(path: Path, count: int, prefix: str = "text") -> Path:
     return path
 
 
-def read(feeds: Sequence[samples.Feed]) -> list[str]:
+def read(feeds: Iterable[Feed]) -> list[str]:
     """Return the texts of feeds."""
     return ["".join(map(chr, feed["input_ids"][0])) for feed in feeds]
 
@@ -69,7 +73,7 @@ def test_committed_sets_calibrate_and_judge(folder: Path, tmp_path: Path) -> Non
     data = choose(recipe(tmp_path, wanted=5), folder)
     assert list(data.hashes) == ["calibration/docs.jsonl", "evaluate/golden.jsonl"]
     names = ("docs.jsonl", "golden.jsonl")
-    sets = {name: samples.read_texts(samples.data_dir() / name) for name in names}
+    sets = {name: list(read_texts(data_dir() / name)) for name in names}
     assert (len(data.calibration), len(data.golden)) == (5, GOLDEN_SAMPLES)
     assert read(data.calibration) == [text[:LONGEST] for text in sets["docs.jsonl"][:5]]
     assert read(data.golden) == [text[:LONGEST] for text in sets["golden.jsonl"]]
@@ -170,19 +174,15 @@ def test_missing_data_is_named(folder: Path, tmp_path: Path, own: bool) -> None:
     wishes = recipe(tmp_path, data="x.txt") if own else recipe(tmp_path, judge="x.txt")
     with pytest.raises(DataError) as caught:
         choose(wishes, folder)
-    assert str(caught.value) == (
-        f"{tmp_path / 'x.txt'}: no such file; give text (.txt, .jsonl) or model inputs (.npz)"
-    )
+    assert str(caught.value) == (f"{tmp_path / 'x.txt'}: no such file or folder; give {known()}")
 
 
 def test_unknown_kind_of_data_is_named(folder: Path, tmp_path: Path) -> None:
     """Data of another kind: its path, and the kinds that can be given."""
-    path = texts(tmp_path / "x.csv", 3)
+    path = texts(tmp_path / "x.pdf", 3)
     with pytest.raises(DataError) as caught:
-        choose(recipe(tmp_path, data="x.csv"), folder)
-    assert str(caught.value) == (
-        f"{path}: not a known kind of data; give text (.txt, .jsonl) or inputs (.npz)"
-    )
+        choose(recipe(tmp_path, data="x.pdf"), folder)
+    assert str(caught.value) == (f"{path}: not a known kind of data; give {known()}")
 
 
 def test_inputs_need_no_tokenizer(tmp_path: Path) -> None:
@@ -204,12 +204,12 @@ def test_tokenizer_is_opened_once(
 ) -> None:
     """Both sets go through one tokenizer."""
     opened: list[Path] = []
-    original = samples.open_encoder
+    original = encoder.open_encoder
 
-    def counted(folder: Path, model: ir.Model, longest: int) -> samples.Encoder:
+    def counted(folder: Path, model: ir.Model, longest: int) -> encoder.Encoder:
         opened.append(folder)
         return original(folder, model, longest)
 
-    monkeypatch.setattr(samples, "open_encoder", counted)
+    monkeypatch.setattr(source, "open_encoder", counted)
     choose(recipe(tmp_path), folder)
     assert opened == [folder]
