@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from edgecompile.evaluate.accuracy import Accuracy
     from edgecompile.export.read_model import Source
     from edgecompile.graph import FloatArray
-
-GOLDEN_IN_BUNDLE = 16
+    from edgecompile.parts import Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +81,7 @@ class Prepared:
     """What all targets of a build share."""
 
     source: "Source"
+    part: "Part"
     recipe: Recipe
     model: "ir.Model"
     plan: Plan
@@ -89,6 +89,11 @@ class Prepared:
     expected: "list[list[FloatArray]]"
     longest: int
     inputs: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """Return the model's name, with that of the part."""
+        return "-".join(filter(None, (self.source.name, self.part.name)))
 
     @property
     def outputs(self) -> list[str]:
@@ -105,39 +110,71 @@ def build(
     boards = [target.load(name) for name in dict.fromkeys(targets)]
     source = find_source(model)
     with files.output_folder(output):
-        prepared = prepare(source, recipe, trace)
-        shared = len(trace.steps)
-        for board in boards:
-            folder = output / f"{source.name}-{board.name}"
-            with files.staged_folder(folder) as scratch:
-                bundle = compile_for(board, prepared, scratch, trace)
-            del trace.steps[shared:]
-            yield replace(bundle, folder=folder)
+        for prepared in prepare_parts(source, recipe, trace):
+            shared = len(trace.steps)
+            for board in boards:
+                folder = output / f"{prepared.name}-{board.name}"
+                with files.staged_folder(folder) as scratch:
+                    bundle = compile_for(board, prepared, scratch, trace)
+                del trace.steps[shared:]
+                yield replace(bundle, folder=folder)
 
 
 def prepare(source: "Source", recipe: Recipe, trace: Trace) -> Prepared:
-    """Do once what all targets share: export, calibrate, decide, run the float model."""
+    """Do once what all targets share, for a model that is one graph."""
+    return next(prepare_parts(source, recipe, trace))
+
+
+def prepare_parts(source: "Source", recipe: Recipe, trace: Trace) -> Iterator[Prepared]:
+    """Export a model; for each of its parts, do once what all targets share."""
     from edgecompile.data.dataset import choose_data
     from edgecompile.data.limits import longest_sequence
-    from edgecompile.session import answer, session
+    from edgecompile.parts import complete_data, parts_of
 
     trace.say("export", f"{source.path}, {source.route} exporter")
-    model, exported = _export(source, trace)
-    longest = longest_sequence(model, recipe.shapes.sequence[1])
-    data = choose_data(recipe, model, source.folder, longest)
-    for warning in data.warnings:
-        trace.say("warning", warning)
+    graphs = _export(source, trace)
+    exported = len(trace.steps)
+    read: Dataset | None = None
+    for part in parts_of(graphs, source.config.values if source.config is not None else {}):
+        del trace.steps[exported:]
+        if part.name:
+            trace.say("part", f"{part.name}, of {', '.join(graphs)}")
+        model = _canonicalise(source, part, trace)
+        longest = longest_sequence(model, recipe.shapes.sequence[1])
+        if read is None or not part.follows:
+            read = choose_data(recipe, part.front(model), source.folder, longest)
+            for warning in read.warnings:
+                trace.say("warning", warning)
+        data = read if part.complete is None else complete_data(read, part.complete)
+        yield _prepare(source, part, model, data, longest=longest, recipe=recipe, trace=trace)
+
+
+def _prepare(
+    source: "Source",
+    part: "Part",
+    model: "ir.Model",
+    data: "Dataset",
+    *,
+    longest: int,
+    recipe: Recipe,
+    trace: Trace,
+) -> Prepared:
+    """Calibrate, decide, run the float model."""
+    from edgecompile.session import answer, session
+
     reference = lower(model, FLOAT, REFERENCE)
     plan = FLOAT
     if recipe.quantize.scheme == "int8":
         trace.say("quantize", f"observing {len(data.calibration)} calibration samples")
         plan = _quantize(model, reference, data, trace)
     trace.say("evaluate", f"asking the float model for answers to {len(data.golden)} {data.judges}")
-    expected = answer(session(reference if exported is None else exported), data.golden)
-    if exported is not None:
+    native = source.route == "native"
+    expected = answer(session(reference if native else _pooled(source, part)), data.golden)
+    if not native:
         _check_same(reference, expected, data.golden)
     inputs = {str(path.relative_to(source.folder)): files.sha256(path) for path in source.files}
-    return Prepared(source, recipe, model, plan, data, expected, longest, {**inputs, **data.hashes})
+    inputs |= data.hashes
+    return Prepared(source, part, recipe, model, plan, data, expected, longest, inputs)
 
 
 def _check_same(
@@ -153,22 +190,35 @@ def _check_same(
                 raise ChangedError(str(value.name))
 
 
-def _export(source: "Source", trace: Trace) -> "tuple[ir.Model, ir.Model | None]":
-    """Return the canonical graph and, from a foreign exporter, the graph that it gave."""
+def _export(source: "Source", trace: Trace) -> "Mapping[str, ir.Model]":
     from edgecompile.export import read_model
 
     with trace.step("export", source.route) as done:
-        exported = read_model.export(source)
-        done(exported)
-    if source.route == "native":
-        return exported, None
+        graphs = read_model.export_parts(source)
+        for graph in graphs.values():
+            done(graph)
+    return graphs
+
+
+def _canonicalise(source: "Source", part: "Part", trace: Trace) -> "ir.Model":
+    """Return the canonical graph of what an exporter gave; the native one's is canonical."""
+    from edgecompile.export import read_model
     from edgecompile.probe import check_answers, take_probe
 
+    if source.route == "native":
+        return part.model
     trace.say("canonicalise", "recognising attention, LayerNormalization, Gelu and Linears")
-    probe = take_probe(exported)
-    model = _run("canonicalise", exported, {"probe": probe}, trace)
+    probe = take_probe(part.model)
+    model = _run("canonicalise", part.model, {"probe": probe}, trace)
     check_answers(lower(model, FLOAT, REFERENCE), probe)
-    return read_model.pooled(source, model), read_model.pooled(source, exported)
+    return model if part.name else read_model.pooled(source, model)
+
+
+def _pooled(source: "Source", part: "Part") -> "ir.Model":
+    """Return the exported graph of a part, with the pooling that its directory asks for."""
+    from edgecompile.export import read_model
+
+    return part.model if part.name else read_model.pooled(source, part.model)
 
 
 def _quantize(model: "ir.Model", reference: "ir.Model", data: "Dataset", trace: Trace) -> Plan:
@@ -217,11 +267,13 @@ def compile_for(board: Target, prepared: Prepared, folder: Path, trace: Trace) -
     run = engine.runner(folder / names[0])
     answers = [run(feed) for feed in golden]
     metric = accuracy.metric_of(prepared.outputs, prepared.expected[0])
-    found = accuracy.compare(metric, answers, prepared.expected, golden)
+    found = accuracy.compare(metric, answers, prepared.expected, golden, prepared.outputs)
     floor = _gate(board, prepared, found)
     profile = _profile(board, prepared, folder / names[0], trace)
-    kept = slice(0, GOLDEN_IN_BUNDLE)
-    seen = accuracy.compare(metric, answers[kept], prepared.expected[kept], golden[kept])
+    kept = slice(0, bundles.how_many(golden, prepared.expected))
+    seen = accuracy.compare(
+        metric, answers[kept], prepared.expected[kept], golden[kept], prepared.outputs
+    )
     names += [
         bundles.write_golden(folder, prepared.outputs, golden[kept], prepared.expected[kept]),
         bundles.write_smoke_test(folder),
@@ -229,7 +281,8 @@ def compile_for(board: Target, prepared: Prepared, folder: Path, trace: Trace) -
     manifest = {
         "schema": 1,
         "edgecompile": __version__,
-        "model": prepared.source.name,
+        "model": prepared.name,
+        "part": prepared.part.name,
         "target": board.name,
         "engine": board.engine,
         "runtime": board.runtime,
@@ -277,8 +330,8 @@ def _down(score: float) -> str:
 
 def _profile(board: Target, prepared: Prepared, artifact: Path, trace: Trace) -> dict[str, Any]:
     """Time the artifact against the float model in the form in which other tools export it."""
-    from edgecompile.data.limits import takes_any_length
     from edgecompile.emit import onnxruntime
+    from edgecompile.profile.choose_feeds import choose_feeds
     from edgecompile.profile.host import read_host, why_not
     from edgecompile.profile.profile_host import profile_host
 
@@ -288,13 +341,12 @@ def _profile(board: Target, prepared: Prepared, artifact: Path, trace: Trace) ->
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
         plain = _run("lower/exchange", prepared.model, {}, None)
         (name, *_) = onnxruntime.write(plain, Path(scratch), {}, one_file_bytes=0)
-        longest = max(prepared.data.golden, key=lambda feed: sum(a.size for a in feed.values()))
         wishes = prepared.recipe.profile
-        lengths = [n for n in wishes.sequence if n <= prepared.longest] or [prepared.longest]
-        if not takes_any_length(prepared.model):
-            lengths = [max(a.shape[1] if a.ndim > 1 else 1 for a in longest.values())]
+        feeds = choose_feeds(
+            prepared.model, prepared.data.golden, wishes.sequence, prepared.longest
+        )
         models = {"float": Path(scratch) / name, "artifact": artifact}
-        return profile_host(board, models, longest, lengths, wishes.repeats)
+        return profile_host(board, models, feeds, wishes.repeats)
 
 
 def _metadata(board: Target, prepared: Prepared) -> dict[str, str]:

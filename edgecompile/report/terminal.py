@@ -8,12 +8,19 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 
+PHASES = {
+    "": "one inference of {} tokens",
+    "prefill": "one inference of {} tokens",
+    "decode": "one token after {} in the cache",
+}
 METRICS = {"cosine": "mean cosine", "agreement": "agreement of argmax", "signal": "R²"}
 
 
 def summary(manifest: Row, profile: Row) -> dict[str, Any]:
     """Return the figures of one bundle that people ask for first."""
-    longest = max((n["sequence"] for n in _of(profile, "latency_p50", "artifact")), default=None)
+    timed = list(_of(profile, "latency_p50", "artifact"))
+    longest = max((n["sequence"] for n in timed), default=None)
+    phase = next((n.get("phase", "") for n in timed if n["sequence"] == longest), "")
     where = {"sequence": longest, "threads": 1}
     latency = {
         model: _value(profile, "latency_p50", model, **where)
@@ -22,12 +29,14 @@ def summary(manifest: Row, profile: Row) -> dict[str, Any]:
     missing = next(iter(_of(profile, "latency_p50", "artifact")), {"how": "not measured"})
     return {
         "target": manifest["target"],
+        "part": manifest.get("part", ""),
         "size_bytes": int(_value(profile, "size", "artifact") or 0),
         "float_bytes": int(_value(profile, "size", "float") or 0),
         "metric": manifest["accuracy"]["metric"],
         "mean": manifest["accuracy"]["mean"],
         "min": manifest["accuracy"]["min"],
         "sequence": longest,
+        "phase": phase,
         "latency_ms": latency,
         "not_timed": missing["how"] if latency["artifact"] is None else None,
     }
@@ -46,7 +55,7 @@ def build_table(rows: Sequence[Row]) -> "Table":
         times = row["latency_ms"]
         _add(
             table,
-            row["target"],
+            _label(row),
             f"{row['size_bytes'] / 1e6:.1f} MB",
             f"{row['size_bytes'] / row['float_bytes']:.0%}",
             f"{row['mean']:.4f}",
@@ -58,20 +67,25 @@ def build_table(rows: Sequence[Row]) -> "Table":
 
 def _caption(rows: Sequence[Row]) -> str:
     lines = [
-        f"warning: {row['target']} is slower than {model} here"
+        f"warning: {_label(row)} is slower than {model} here"
         for row in rows
         for model in ("float", "dynamic_int8")
         if is_slower(row, model)
     ]
     for row in rows:
         if row["not_timed"]:
-            lines.append(f"{row['target']} was not timed: {row['not_timed']}")
+            lines.append(f"{_label(row)} was not timed: {row['not_timed']}")
         else:
             lines.append(
-                f"{row['target']}: {METRICS[row['metric']]} to float; median of one inference of"
-                f" {row['sequence']} tokens, 1 thread, measured here"
+                f"{_label(row)}: {METRICS[row['metric']]} to float; median of"
+                f" {PHASES[row['phase']].format(row['sequence'])}, 1 thread, measured here"
             )
     return "\n".join(lines)
+
+
+def _label(row: Row) -> str:
+    """Return the target, and which part of the model is meant."""
+    return f"{row['target']} {row['part']}" if row["part"] else str(row["target"])
 
 
 def is_slower(row: Row, model: str) -> bool:

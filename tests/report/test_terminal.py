@@ -53,3 +53,15 @@ def test_what_was_not_timed_has_its_reason() -> None:
     ]})  # fmt: skip
     assert row["latency_ms"] == {"float": None, "dynamic_int8": None, "artifact": None}
     assert "board was not timed: a reason" in shown(row)
+
+
+def test_a_step_of_a_decoder_is_called_what_it_is() -> None:
+    """Its time is that of one token; the row names the part of the model."""
+    numbers = profile(20.0)["numbers"]
+    numbers = [n | {"phase": "decode"} if n["name"] == "latency_p50" else n for n in numbers]
+    prefill = [n | {"phase": "prefill", "value": 999.0} for n in numbers if "phase" in n]
+    part = MANIFEST | {"part": "decoder"}
+    text = shown(terminal.summary(part, {"numbers": numbers + prefill}))
+    assert "board decoder" in text
+    assert "one token after 128 in the cache" in " ".join(text.split())
+    assert "999" not in text
