@@ -51,12 +51,19 @@ class Part:
     follows: bool = False
 
     def front(self, model: ir.Model) -> ir.Model:
-        """Return the model as data sees it: with the given inputs alone."""
+        """Return the model as data sees it: with the given inputs alone, and an empty cache.
+
+        So its mask is as long as its tokens.
+        """
         if self.given is None:
             return model
         model = model.clone()
-        for value in [v for v in model.graph.inputs if v.name not in self.given]:
-            model.graph.inputs.remove(value)
+        inputs = {str(value.name): value for value in model.graph.inputs}
+        for name, value in inputs.items():
+            if name in self.given:
+                value.shape = inputs["input_ids"].shape
+            else:
+                model.graph.inputs.remove(value)
         return model
 
 

@@ -121,6 +121,7 @@ def test_data_sees_a_decoders_tokens_alone(causal: ir.Model) -> None:
     (part,) = parts_of({"": causal}, {})
     front = part.front(causal)
     assert [v.name for v in front.graph.inputs] == ["input_ids", "attention_mask"]
+    assert front.graph.inputs[0].shape == front.graph.inputs[1].shape
     assert has_cache(causal)
     assert len(causal.graph.inputs) == 4
 

@@ -59,7 +59,7 @@ def export(folder: Path, config: Config) -> Mapping[str, ir.Model]:
 
 def task_of(config: Config) -> str:
     """Return optimum's name for what a checkpoint's class does."""
-    import optimum.exporters.onnx  # noqa: F401 - tells the manager what it exports
+    import optimum.exporters.onnx.model_configs  # noqa: F401 - tells the manager what it exports
     from optimum.exporters.tasks import TasksManager
 
     try:
