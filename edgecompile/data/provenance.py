@@ -5,7 +5,7 @@ from pathlib import Path
 
 from edgecompile.data.source import Source
 
-HEAD_BYTES = 1 << 28
+HEAD_BYTES = 1 << 26
 """Of larger files the head is hashed: a build must not read what it does not use."""
 
 

@@ -8,11 +8,8 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 
-PHASES = {
-    "": "one inference of {} tokens",
-    "prefill": "one inference of {} tokens",
-    "decode": "one token after {} in the cache",
-}
+ONE = {"images": "an image", "audio": "a clip"}
+"""What one inference takes, where it is no row of tokens; by the kind of data."""
 METRICS = {"cosine": "mean cosine", "agreement": "agreement of argmax", "signal": "R²"}
 
 
@@ -26,6 +23,7 @@ def summary(manifest: Row, profile: Row) -> dict[str, Any]:
         model: _value(profile, "latency_p50", model, **where)
         for model in ("float", "dynamic_int8", "artifact")
     }
+    data = manifest.get("calibration", {})
     missing = next(iter(_of(profile, "latency_p50", "artifact")), {"how": "not measured"})
     return {
         "target": manifest["target"],
@@ -36,9 +34,10 @@ def summary(manifest: Row, profile: Row) -> dict[str, Any]:
         "mean": manifest["accuracy"]["mean"],
         "min": manifest["accuracy"]["min"],
         "sequence": longest,
-        "phase": phase,
         "latency_ms": latency,
         "not_timed": missing["how"] if latency["artifact"] is None else None,
+        "one": _one(phase, data.get("kind", ""), longest),
+        "warning": data.get("warning"),
     }
 
 
@@ -77,10 +76,18 @@ def _caption(rows: Sequence[Row]) -> str:
             lines.append(f"{_label(row)} was not timed: {row['not_timed']}")
         else:
             lines.append(
-                f"{_label(row)}: {METRICS[row['metric']]} to float; median of"
-                f" {PHASES[row['phase']].format(row['sequence'])}, 1 thread, measured here"
+                f"{_label(row)}: {METRICS[row['metric']]} to float; median of one inference of"
+                f" {row['one']}, 1 thread, measured here"
             )
+    lines += dict.fromkeys(f"warning: {row['warning']}" for row in rows if row["warning"])
     return "\n".join(lines)
+
+
+def _one(phase: str, kind: str, sequence: int | None) -> str:
+    """Return what one inference takes."""
+    if phase == "decode":
+        return f"a token after {sequence} in the cache"
+    return f"{sequence} tokens" if phase else ONE.get(kind, f"{sequence} tokens")
 
 
 def _label(row: Row) -> str:

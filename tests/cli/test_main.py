@@ -1,5 +1,6 @@
 """The command line: exit codes, one-line errors, JSON."""
 
+import hashlib
 import json
 import os
 import signal
@@ -202,3 +203,43 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("option", ["--data", "--calibrate"])
+def test_random_data_is_told_in_every_run(
+    option: str, checkpoint: Callable[..., Path], recipe: Path, tmp_path: Path
+) -> None:
+    """Progress, the steps that use it, the table and the manifest all say that nothing was real."""
+    recipe.write_text(RECIPE.replace("0.9", "0.0") + "signal = 0.0\n")
+    done = call(
+        "build", checkpoint(), "-t", "x86-64", "-o", tmp_path / "d", "--recipe", recipe,
+        option, "random",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "RANDOM DATA" in done.stderr
+    assert "64 random samples" in done.stderr
+    assert "warning: RANDOM DATA" in done.stdout
+    manifest = json.loads((tmp_path / "d" / "model-x86-64" / "manifest.json").read_text())
+    for use, first in (("calibration", 1), ("evaluation", 65)):
+        table = manifest[use]
+        assert (table["data"], table["samples"], table["first"]) == ("random", 64, first)
+        assert table["warning"].startswith("RANDOM DATA")
+
+
+def test_the_manifest_knows_the_data(
+    checkpoint: Callable[..., Path], recipe: Path, tmp_path: Path
+) -> None:
+    """Name, kind, number and hash of what calibrated and of what judged."""
+    data = tmp_path / "own.csv"
+    data.write_text("n,sentence\n" + "".join(f"{n},one {'the ' * n}\n" for n in range(80)))
+    done = call(
+        "build", checkpoint(), "-t", "x86-64", "-o", tmp_path / "d", "--recipe", recipe,
+        "--data", data,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    manifest = json.loads((tmp_path / "d" / "model-x86-64" / "manifest.json").read_text())
+    digest = hashlib.sha256(data.read_bytes()).hexdigest()
+    shared = {"data": "own.csv", "kind": "text", "sha256": digest}
+    assert manifest["calibration"] == shared | {"samples": 64, "first": 1}
+    assert manifest["evaluation"] == shared | {"samples": 16, "first": 65}
+    assert "warning" not in done.stderr

@@ -45,6 +45,20 @@ def test_a_slower_artifact_is_not_kept_quiet() -> None:
     assert "slower than float" not in text
 
 
+def test_random_data_is_not_kept_quiet() -> None:
+    """What random data warns of stands below the table too."""
+    manifest = {**MANIFEST, "calibration": {"kind": "random", "warning": "not real"}}
+    assert "warning: not real" in shown(terminal.summary(manifest, profile(20.0)))
+
+
+def test_an_image_has_no_tokens() -> None:
+    """What one inference takes is told in the words of its kind."""
+    manifest = {**MANIFEST, "calibration": {"kind": "images"}}
+    text = shown(terminal.summary(manifest, profile(20.0)))
+    assert "one inference of an image" in text
+    assert "tokens" not in text
+
+
 def test_what_was_not_timed_has_its_reason() -> None:
     """No number is made up for a board that this host cannot imitate."""
     row = terminal.summary(MANIFEST, {"numbers": [
@@ -63,5 +77,5 @@ def test_a_step_of_a_decoder_is_called_what_it_is() -> None:
     part = MANIFEST | {"part": "decoder"}
     text = shown(terminal.summary(part, {"numbers": numbers + prefill}))
     assert "board decoder" in text
-    assert "one token after 128 in the cache" in " ".join(text.split())
+    assert "a token after 128 in the cache" in " ".join(text.split())
     assert "999" not in text

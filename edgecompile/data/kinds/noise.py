@@ -18,8 +18,8 @@ from edgecompile.errors import DataError
 
 WORD = "random"
 WARNING = (
-    "random numbers stand for data: ranges and accuracy say nothing of real inputs; do not ship"
-    " this, give real data with --data"
+    "RANDOM DATA: ranges and accuracy say nothing of real inputs; do not ship this, give real data"
+    " with --data"
 )
 SHORTEST, LONGEST = 8, 128
 """Tokens of a random text, if the model takes so many."""

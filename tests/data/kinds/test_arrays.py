@@ -1,14 +1,18 @@
 """An .npz of model inputs: streamed; what does not fit is named."""
 
 import gc
+import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 import pytest
+from numpy.lib import format as npy
 
 from edgecompile.data.feed import Feed
+from edgecompile.data.kinds import arrays
 from edgecompile.data.source import open_source, request_of
 from edgecompile.errors import DataError
 
@@ -160,3 +164,76 @@ def test_inputs_that_a_text_model_cannot_take_are_named(
     rows = model.graph.initializers["embeddings.word_embeddings.weight"].shape[0]
     wanted = found.replace("130", str(rows))
     assert str(caught.value).startswith(f"{tmp_path / 'x.npz'}, sample 1: {wanted}")
+
+
+def hostile(path: Path, shape: tuple[int, ...], data: bytes) -> Path:
+    """Write an .npz whose one array claims a shape that it does not have."""
+    header = io.BytesIO()
+    npy.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", header.getvalue() + data)
+    return path
+
+
+def one_input(*shape: int | str) -> ir.Model:
+    """Return a model that takes floats."""
+    x = ir.val("x", ir.DataType.FLOAT, shape)
+    return ir.Model(ir.Graph([x], [], nodes=[], name="m"), ir_version=10)
+
+
+def test_a_header_that_claims_more_than_there_is_allocates_nothing(tmp_path: Path) -> None:
+    """100 GB in a header of a small file: refused by its size, before memory is asked for."""
+    path = hostile(tmp_path / "bomb.npz", (25_000_000_000,), bytes(400))
+    with pytest.raises(DataError) as caught:
+        read_inputs(path, one_input("batch"))
+    assert str(caught.value) == (
+        f"{path}: not a readable .npz of plain arrays: 'x.npy' has 528 bytes, its header says"
+        " 100,000,000,128"
+    )
+
+
+def test_a_sample_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    """A sample of more than 1 GiB, however well it is compressed."""
+    path = tmp_path / "bomb.npz"
+    hostile(path, (1, 1), bytes(4))
+    assert arrays.SAMPLE_BYTES == 1 << 30
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arrays, "SAMPLE_BYTES", 3)
+        with pytest.raises(DataError, match="a sample takes 4 bytes; at most 3 are read"):
+            read_inputs(path, one_input("batch", "n"))
+
+
+def test_samples_are_read_one_by_one(tmp_path: Path) -> None:
+    """Damage behind the last wanted sample is never reached; before it, it is named."""
+    path = tmp_path / "data.npz"
+    rows = np.random.default_rng(0).normal(size=(64, 4096)).astype(np.float32)
+    np.savez(path, x=rows)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 8 * 4] ^= 1  # the lowest bit of a number in the middle
+    path.write_bytes(data)
+    source = open_source(path, request_of(one_input("batch", 4096), tmp_path, 512))
+    first, second = source.feeds(1, 3)
+    np.testing.assert_array_equal(first["x"], rows[1:2])
+    np.testing.assert_array_equal(second["x"], rows[2:3])
+    with pytest.raises(DataError, match="Bad CRC-32"):
+        list(source.feeds(0, 64))
+
+
+def test_arrays_by_column_name_the_way_out(tmp_path: Path) -> None:
+    """Fortran order cannot be streamed by sample: the message says how to save."""
+    np.savez(tmp_path / "data.npz", x=np.asfortranarray(np.ones((4, 3), np.float32)))
+    with pytest.raises(DataError, match=r"'x\.npy' is stored by column; save np\.ascontiguous"):
+        read_inputs(tmp_path / "data.npz", one_input("batch", 3))
+
+
+def test_type_ids_outside_their_table_are_named(
+    checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    """token_type_ids look up a table too."""
+    from edgecompile.export.read_model import export, find_source
+
+    ids = np.array([[1, 2, 3]])
+    model = export(find_source(checkpoint("bert")))
+    np.savez(tmp_path / "x.npz", input_ids=ids, attention_mask=ids**0, token_type_ids=ids)
+    with pytest.raises(DataError, match="token_type_ids run from 1 to 3, the table has 2 rows"):
+        read_inputs(tmp_path / "x.npz", model)
