@@ -12,7 +12,8 @@ import onnx_ir as ir
 
 from edgecompile.attention import MASKED
 from edgecompile.graph import FloatArray
-from edgecompile.probe import MASK, Probe
+from edgecompile.probe import Probe
+from edgecompile.probe_feeds import MASK
 
 Guess = tuple[Sequence[ir.Value | str], tuple[FloatArray, ...]]
 """What the bias is the sum of (MASK stands for the padding bias), and its array in each run."""

@@ -14,12 +14,12 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecompile.errors import ChangedError, ModelError
-from edgecompile.graph import Array, dim
+from edgecompile.graph import Array
+from edgecompile.probe_feeds import MASK, Sizes, random_feed, units
 from edgecompile.session import session
 
-MASK = "attention_mask"
-SIZES = ((2, 7), (1, 5), (3, 11))
-"""Batch and sequence of each run: all different, so that shapes can be told from constants."""
+SIZES = (Sizes(2, 7, 3, 6), Sizes(1, 5, 0, 4), Sizes(3, 11, 4, 9))
+"""The sizes of each run: all different, so that shapes can be told from constants."""
 FAR = (512, 256, 128, 64, 32)
 """Sequences of the far run, batch 1: the first that the model takes."""
 TOLERANCE = 1e-4
@@ -56,20 +56,30 @@ class Probe:
 def take_probe(model: ir.Model) -> Probe:
     """Run a graph on random inputs of a few sizes and keep all that it computes."""
     names = [str(v.name) for node in model.graph for v in node.outputs if v.name]
-    try:
-        feeds = [_feed(model, number, *size) for number, size in enumerate(SIZES)]
-        run = session(model, outputs=names, optimise=False)
-        runs = [run.run(names, feed, _silent()) for feed in feeds]
-    except Exception as error:  # onnxruntime's errors share no public base class
-        what = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        msg = f"onnxruntime does not run this graph on small inputs: {what}"
-        raise ModelError(msg) from error
-    values = {name: tuple(arrays) for name, *arrays in zip(names, *runs, strict=True)}
-    values |= {name: tuple(feed[name] for feed in feeds) for name in feeds[0]}
-    return Probe(feeds, values, _run_far(model))
+    failures: list[Exception] = []
+    for unit in units(model):
+        try:
+            feeds = [random_feed(model, i, sizes, unit) for i, sizes in enumerate(sizes_for(model))]
+            run = session(model, outputs=names, optimise=False)
+            runs = [run.run(names, feed, _silent()) for feed in feeds]
+        except Exception as error:  # onnxruntime's errors share no public base class
+            failures.append(error)
+            continue
+        values = {name: tuple(arrays) for name, *arrays in zip(names, *runs, strict=True)}
+        values |= {name: tuple(feed[name] for feed in feeds) for name in feeds[0]}
+        return Probe(feeds, values, _run_far(model, unit))
+    what = (str(failures[0]).strip().splitlines() or [type(failures[0]).__name__])[0]
+    msg = f"onnxruntime does not run this graph on small inputs: {what}"
+    raise ModelError(msg) from failures[0]
 
 
-def _run_far(model: ir.Model) -> dict[str, Array]:
+def sizes_for(model: ir.Model) -> Sequence[Sizes]:
+    """Return the sizes of the runs: two where only the batch is open, as with images."""
+    axes = [d for v in model.graph.inputs for d in (v.shape[1:] if v.shape is not None else [None])]
+    return SIZES[:2] if all(isinstance(d, int) for d in axes) else SIZES
+
+
+def _run_far(model: ir.Model, unit: int) -> dict[str, Array]:
     """Run the whole model on the longest sequence that it takes."""
     shapes = [value.shape for value in model.graph.inputs]
     if all(shape is not None and shape.is_static() for shape in shapes):
@@ -79,7 +89,7 @@ def _run_far(model: ir.Model) -> dict[str, Array]:
     wanted = sorted(names | {str(v.name) for v in model.graph.outputs})
     run = session(model, outputs=wanted, optimise=False)
     for sequence in FAR:
-        feed = _feed(model, len(SIZES), 1, sequence)
+        feed = random_feed(model, len(SIZES), Sizes(1, sequence, 0, sequence), unit)
         if MASK in feed:  # one mask for all, should the batch be fixed
             feed[MASK] = np.broadcast_to(feed[MASK][:1], feed[MASK].shape).copy()
         try:
@@ -123,34 +133,6 @@ def _silent() -> Any:
     options = ort.RunOptions()
     options.log_severity_level = 4
     return options
-
-
-def _feed(model: ir.Model, seed: int, batch: int, sequence: int) -> dict[str, Array]:
-    random = np.random.default_rng(seed)
-    return {str(value.name): _array(value, random, batch, sequence) for value in model.graph.inputs}
-
-
-def _array(value: ir.Value, random: np.random.Generator, batch: int, sequence: int) -> Array:
-    dims = list(value.shape) if value.shape is not None else [None, None]
-    shape = tuple(
-        d if isinstance(d, int) else (batch if axis == 0 else sequence)
-        for axis, d in enumerate(dims)
-    )
-    dtype = value.dtype.numpy() if value.dtype is not None else np.dtype(np.float32)
-    if dtype.kind == "f":
-        return random.normal(size=shape).astype(dtype)
-    if "mask" in str(value.name) or dtype.kind == "b":
-        mask = random.integers(0, 2, shape)
-        mask[..., 0] = 1
-        return mask.astype(dtype)
-    return random.integers(0, _rows(value), shape).astype(dtype)
-
-
-def _rows(value: ir.Value) -> int:
-    """Return how many different ids the tables that an input indexes can take."""
-    tables = [node.inputs[0] for node in value.consumers() if node.op_type == "Gather"]
-    rows = [dim(t, 0) for t in tables if t is not None and t.is_initializer() and t.shape]
-    return min(rows, default=2)
 
 
 def depends_on(graph: ir.Graph) -> dict[ir.Value, frozenset[str]]:

@@ -34,8 +34,24 @@ def test_every_run_has_another_batch_and_another_length(graph: Parse) -> None:
     """So that no size can be taken for a constant, nor a batch for a length."""
     probe = take_probe(graph(TEXT, **NUMBERS))
     shapes = [feed["input_ids"].shape for feed in probe.feeds]
-    assert shapes == list(SIZES)
-    assert len({size for shape in SIZES for size in shape}) == 2 * len(SIZES)
+    assert shapes == [(sizes.batch, sizes.sequence) for sizes in SIZES]
+    assert len({size for shape in shapes for size in shape}) == 2 * len(SIZES)
+
+
+def test_where_only_the_batch_is_open_two_runs_are_enough(graph: Parse) -> None:
+    """Images and spectra are large: every tensor of every run is kept."""
+    probe = take_probe(graph("(float[b,3,4,4] x) => (float[b,3,4,4] y) { y = Neg(x) }"))
+    assert [feed["x"].shape for feed in probe.feeds] == [(2, 3, 4, 4), (1, 3, 4, 4)]
+
+
+def test_sound_is_made_long_enough_for_its_convolutions(graph: Parse) -> None:
+    """A wave of a few numbers has no window: steps of more numbers are tried."""
+    text = """(float[b,s] wave) => (float[b,1,f] y) {
+        u = Unsqueeze(wave, middle) y = Conv<strides = [40]>(u, window) }"""
+    numbers = {"middle": np.array([1]), "window": np.ones((1, 1, 100), np.float32)}
+    probe = take_probe(graph(text, **numbers))
+    assert all(array.shape[2] > 1 for array in probe.values["y"])
+    assert probe.far["wave"].shape[1] > probe.feeds[0]["wave"].shape[1]
 
 
 def test_fixed_sizes_are_kept(graph: Parse) -> None:

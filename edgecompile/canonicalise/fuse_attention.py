@@ -33,7 +33,8 @@ from edgecompile.graph import (
     weight_of,
 )
 from edgecompile.passes import rewrite
-from edgecompile.probe import MASK, Probe, close
+from edgecompile.probe import Probe, close
+from edgecompile.probe_feeds import MASK
 
 LIMIT = 400
 """Operators that a search may visit before it gives up."""
@@ -260,6 +261,9 @@ class _Search:
         if wanted is None or len(arrays) != 3 or any(a[0].ndim != 3 for a in arrays):
             return None
         if heads < 1 or any(a[0].shape[-1] % heads for a in arrays):
+            return None
+        q, k, v = (a[0].shape for a in arrays)
+        if q[2] != k[2] or k[:2] != v[:2]:
             return None
         runs = list(zip(zip(*arrays, strict=True), wanted, strict=True))
         for scale in (1 / math.sqrt(arrays[0][0].shape[-1] / heads), 1.0):

@@ -39,9 +39,10 @@ def table_rows(model: "ir.Model", name: str = "input_ids") -> int | None:
 def longest_sequence(model: "ir.Model", limit: int) -> int:
     """Return how many tokens a canonical graph takes, at most `limit`: its position tables end.
 
-    A table is read by Slice (positions 0, 1, ...), or by Gather with counted positions plus an
-    offset (RoBERTa's start behind the padding id).
+    A table is read by Slice (positions 0, 1, ...), by Gather with position_ids, or by Gather with
+    counted positions plus an offset (RoBERTa's start behind the padding id).
     """
+    limit = min(limit, table_rows(model, "position_ids") or limit)
     for node in model.graph:
         table = node.inputs[0] if node.inputs else None
         if table is None or not table.is_initializer() or table.shape is None:

@@ -14,6 +14,19 @@ from edgecompile.files import sha256, write_json
 from edgecompile.graph import FloatArray
 
 GOLDEN, SMOKE, MANIFEST, PROFILE = "golden.npz", "smoke.py", "manifest.json", "profile.json"
+MOST_SAMPLES, FEWEST_SAMPLES, GOLDEN_BYTES = 16, 4, 1 << 24
+"""A bundle holds up to 16 golden samples; fewer where caches or images make them large."""
+
+
+def how_many(feeds: Sequence[Feed], expected: Sequence[Sequence[FloatArray]]) -> int:
+    """Return how many of the golden samples go into a bundle."""
+    size = count = 0
+    for feed, answers in zip(feeds[:MOST_SAMPLES], expected[:MOST_SAMPLES], strict=True):
+        size += sum(array.nbytes for array in (*feed.values(), *answers))
+        if size > GOLDEN_BYTES and count >= FEWEST_SAMPLES:
+            break
+        count += 1
+    return count
 
 
 def write_golden(

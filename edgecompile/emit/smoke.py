@@ -141,25 +141,30 @@ def signal(np, pairs):
     return max(1.0 - float(lost / whole) if whole > 0 else float(lost == 0), -1.0)
 
 
-def judge(np, metric, samples):
+def judge(np, metric, samples, names):
     """Return (mean, min, signal) of samples, each a list of (answer, truth) rows by output."""
+    argmax = metric == "agreement"
+    metrics = [
+        "cosine" if argmax and "logits" in names and n != "logits" else metric for n in names
+    ]
     by_output = list(zip(*samples))
     shared = min(signal(np, pairs) for pairs in by_output)
     if metric == "signal":
         return shared, shared, shared
-    scores = [min(score(np, metric, a, b) for a, b in sample) for sample in samples]
+    scores = [min(score(np, m, a, b) for m, (a, b) in zip(metrics, s)) for s in samples]
     return sum(scores) / len(scores), min(scores), shared
 
 
 def check_golden(np, run, manifest, golden):
     """Run the golden inputs and compare with the float model's answers."""
     metric, built, samples = manifest["accuracy"]["metric"], manifest["golden"], []
+    names = sorted(golden[0]["out"])
     for sample in golden:
-        names, mask = sorted(sample["out"]), sample["in"].get("attention_mask")
+        mask = sample["in"].get("attention_mask")
         answers = run(names, sample["in"])
         pairs = [(a, sample["out"][name]) for a, name in zip(answers, names)]
         samples.append([tuple(rows(np, x, mask) for x in pair) for pair in pairs])
-    mean, worst, shared = judge(np, metric, samples)
+    mean, worst, shared = judge(np, metric, samples, names)
     line = f"accuracy: {metric} to float {mean:.4f} mean, {worst:.4f} min over {len(samples)}"
     for name, value, before in (
         (metric, mean, built["mean"]),
@@ -186,6 +191,8 @@ def measure(np, runtime, manifest, golden):
     """Time the longest golden sample, on one thread and on all."""
     feed = max((s["in"] for s in golden), key=lambda f: sum(a.size for a in f.values()))
     shape = {name: list(array.shape) for name, array in feed.items()}
+    cache = [name for name in shape if name.startswith("past_key_values")]
+    shown = {name: dims for name, dims in shape.items() if name not in cache[1:]}
     found = []
     for threads in sorted({1, os.cpu_count() or 1}):
         run = open_artifact(runtime, manifest, threads)
@@ -198,7 +205,7 @@ def measure(np, runtime, manifest, golden):
             if turn >= 6 and time.perf_counter() > stop:
                 break
         p50, p90 = (float(np.percentile(times[2:], p)) for p in (50, 90))
-        print(f"ok    latency: {p50:.2f} ms median, {p90:.2f} ms p90, {threads} thread(s), {shape}")
+        print(f"ok    latency: {p50:.2f} ms median, {p90:.2f} ms p90, {threads} thread(s), {shown}")
         found.append(
             {"threads": threads, "shape": shape, "p50_ms": p50, "p90_ms": p90, "kind": "measured"}
         )

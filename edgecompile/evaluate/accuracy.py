@@ -8,6 +8,9 @@ import numpy as np
 from edgecompile.data.feed import Feed, valid_tokens
 from edgecompile.graph import FloatArray
 
+LOGITS = "logits"
+"""The output whose largest entry is the answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
@@ -32,7 +35,7 @@ def metric_of(outputs: Sequence[str], answer: Sequence[FloatArray]) -> str:
     """
     if any(array.shape[-1:] in ((), (1,)) for array in answer):
         return "signal"
-    return "agreement" if "logits" in outputs else "cosine"
+    return "agreement" if LOGITS in outputs else "cosine"
 
 
 def compare(
@@ -40,11 +43,21 @@ def compare(
     answers: Sequence[Sequence[FloatArray]],
     expected: Sequence[Sequence[FloatArray]],
     feeds: Sequence[Feed],
+    outputs: Sequence[str] = (),
 ) -> Accuracy:
-    """Compare answers with the float model's, one list of outputs a sample."""
-    score = agreement if metric == "agreement" else cosine
+    """Compare answers with the float model's, one list of outputs a sample.
+
+    Where argmax is asked for, it is that of the logits; what `outputs` names otherwise, such as a
+    cache of keys and values, is compared by cosine. A sample's score is that of its worst output.
+    """
+    others = {i for i, name in enumerate(outputs) if name != LOGITS} if LOGITS in outputs else set()
     scores = [
-        min(score(a, b, valid_tokens(feed)) for a, b in zip(answer, truth, strict=True))
+        min(
+            agreement(a, b, valid_tokens(feed))
+            if metric == "agreement" and index not in others
+            else cosine(a, b, valid_tokens(feed))
+            for index, (a, b) in enumerate(zip(answer, truth, strict=True))
+        )
         for answer, truth, feed in zip(answers, expected, feeds, strict=True)
     ]
     shared = signal(answers, expected, feeds)

@@ -81,21 +81,33 @@ def find_source(path: Path) -> Source:
 
 
 def export(source: Source) -> ir.Model:
-    """Export a model; a foreign graph comes back as it is, not canonical yet."""
+    """Export a model that is one graph; a foreign graph comes back as it is, not canonical yet."""
+    graphs = export_parts(source)
+    if list(graphs) != [""]:
+        msg = f"{source.path}: exports to several graphs ({', '.join(graphs)}), one is wanted"
+        raise UnsupportedError(msg)
+    return graphs[""]
+
+
+def export_parts(source: Source) -> Mapping[str, ir.Model]:
+    """Export a model: its graphs by name ("encoder", "decoder"); a single one has no name."""
+    from edgecompile.export.fix_image_size import fix_image_size
+
     if source.route == "onnx":
         from edgecompile.export import onnx_file
 
-        return onnx_file.read(source.path)
+        return {"": fix_image_size(onnx_file.read(source.path), source.folder)}
     if source.config is None:
         msg = f"{source.path}: a directory without config.json"
         raise ModelError(msg)
     if source.route == "native":
         from edgecompile.export import native
 
-        return native.export(source.path, source.config)
+        return {"": native.export(source.path, source.config)}
     from edgecompile.export import optimum
 
-    return optimum.export(source.path, source.config)
+    graphs = optimum.export(source.path, source.config)
+    return {name: fix_image_size(graph, source.folder) for name, graph in graphs.items()}
 
 
 def pooled(source: Source, model: ir.Model) -> ir.Model:

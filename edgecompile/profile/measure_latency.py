@@ -28,6 +28,7 @@ class Latency:
 
     model: str
     sequence: int
+    phase: str
     threads: int
     p50_ms: float
     p90_ms: float
@@ -35,15 +36,26 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
+class Case:
+    """An .npz with one feed, its tokens, and what a decoder does with them: "prefill", "decode".
+
+    In the phase "decode" it reads one token, and as many as `sequence` says are in its cache.
+    """
+
+    sequence: int
+    feed: str
+    phase: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
-    """Models to time by name, an .npz with one feed, sequence lengths, threads, repeats.
+    """Models to time by name, what to time them on, threads, repeats.
 
     `engines` says which models run on another engine than onnxruntime.
     """
 
     models: Mapping[str, str]
-    feed: str
-    sequences: Sequence[int]
+    cases: Sequence["Case"]
     threads: int
     repeats: int
     engines: Mapping[str, str] = field(default_factory=dict)
@@ -73,11 +85,6 @@ def time_in_turn(
     return times
 
 
-def resize(feed: Feed, length: int) -> Feed:
-    """Return a feed with its token rows, [1, S], repeated or cut to `length`."""
-    return {name: np.resize(a, (1, length)) if a.ndim == 2 else a for name, a in feed.items()}
-
-
 def _serve(request: Request) -> list[Latency]:
     runners = {
         name: engine(request.engines.get(name, REFERENCE)).runner(
@@ -85,17 +92,21 @@ def _serve(request: Request) -> list[Latency]:
         )
         for name, path in request.models.items()
     }
-    with np.load(request.feed, allow_pickle=False) as archive:
-        feed = {name: archive[name] for name in archive.files}
     found = []
-    for length in request.sequences:
-        times = time_in_turn(runners, resize(feed, length), request.repeats)
+    for case in request.cases:
+        with np.load(case.feed, allow_pickle=False) as archive:
+            feed = {name: archive[name] for name in archive.files}
+        times = time_in_turn(runners, feed, request.repeats)
         for name, row in times.items():
             p50, p90 = (round(float(p), 3) for p in np.percentile(row, [50, 90]))
-            found.append(Latency(name, length, request.threads, p50, p90, len(row)))
+            found.append(
+                Latency(name, case.sequence, case.phase, request.threads, p50, p90, len(row))
+            )
     return found
 
 
 if __name__ == "__main__":
-    answer = _serve(Request(**json.load(sys.stdin)))
+    given = json.load(sys.stdin)
+    given["cases"] = [Case(**case) for case in given["cases"]]
+    answer = _serve(Request(**given))
     json.dump([asdict(latency) for latency in answer], sys.stdout)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from edgecompile.data.feed import Feed
 from edgecompile.engines import REFERENCE, engine
+from edgecompile.profile.choose_feeds import Timed
 from edgecompile.profile.host import Host, read_host, why_not
-from edgecompile.profile.measure_latency import Request, measure_latency, resize
+from edgecompile.profile.measure_latency import Case, Request, measure_latency
 from edgecompile.profile.measure_memory import measure_memory
 from edgecompile.profile.quantize_dynamic import quantize_dynamic
 from edgecompile.target import Target
@@ -23,9 +23,9 @@ MEMORY_HOW = "peak resident set of a fresh Python process that loads the model a
 
 
 def profile_host(
-    target: Target, models: Mapping[str, Path], feed: Feed, sequences: Sequence[int], repeats: int
+    target: Target, models: Mapping[str, Path], feeds: Sequence[Timed], repeats: int
 ) -> dict[str, Any]:
-    """Profile the "float" model and the "artifact" on a feed.
+    """Profile the "float" model and the "artifact" on feeds.
 
     Each number has its unit, its kind and how it was got. A target that this host cannot run gets
     sizes, and nulls with the reason.
@@ -35,18 +35,24 @@ def profile_host(
     if reason is not None:
         return _profile(target, None, [*_sizes(models), *_unknown(reason)])
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
-        peer, file = Path(folder) / "dynamic.onnx", Path(folder) / "feed.npz"
-        np.savez(file, **resize(feed, max(sequences)))  # type: ignore[arg-type]
+        peer = Path(folder) / "dynamic.onnx"
+        cases = [_save(timed, Path(folder) / f"{n}.npz") for n, timed in enumerate(feeds)]
         failure = quantize_dynamic(models["float"], peer)
         if failure is None:
             models = {**models, "dynamic_int8": peer}
         paths = {name: str(path) for name, path in models.items()}
         engines = {"artifact": target.engine}
-        numbers = _sizes(models) + _memory(models, engines, file, max(sequences))
+        largest = max(cases, key=lambda c: c.sequence)
+        numbers = _sizes(models) + _memory(models, engines, largest)
         for threads in sorted({1, host.threads}):
-            numbers += _latencies(Request(paths, str(file), sequences, threads, repeats, engines))
+            numbers += _latencies(Request(paths, cases, threads, repeats, engines))
     profile = _profile(target, host, numbers)
     return profile | ({"dynamic_int8_failed": failure} if failure else {})
+
+
+def _save(timed: Timed, file: Path) -> Case:
+    np.savez(file, **timed.feed)  # type: ignore[arg-type]
+    return Case(timed.sequence, str(file), timed.phase)
 
 
 def _sizes(models: Mapping[str, Path]) -> list[Number]:
@@ -81,6 +87,7 @@ def _latencies(request: Request) -> list[Number]:
             "how": LATENCY_HOW,
             "model": latency.model,
             "sequence": latency.sequence,
+            **({"phase": latency.phase} if latency.phase else {}),
             "threads": latency.threads,
             "repeats": latency.repeats,
         }
@@ -89,18 +96,16 @@ def _latencies(request: Request) -> list[Number]:
     ]
 
 
-def _memory(
-    models: Mapping[str, Path], engines: Mapping[str, str], feed: Path, sequence: int
-) -> list[Number]:
+def _memory(models: Mapping[str, Path], engines: Mapping[str, str], case: Case) -> list[Number]:
     return [
         {
             "name": "peak_memory",
-            "value": measure_memory(path, feed, engines.get(name, REFERENCE)),
+            "value": measure_memory(path, Path(case.feed), engines.get(name, REFERENCE)),
             "unit": "bytes",
             "kind": "measured",
             "how": MEMORY_HOW,
             "model": name,
-            "sequence": sequence,
+            "sequence": case.sequence,
         }
         for name, path in models.items()
     ]

@@ -7,21 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from edgecompile.data.feed import Feed
-from edgecompile.profile.measure_latency import Request, measure_latency, resize
+from edgecompile.profile.choose_feeds import Timed
+from edgecompile.profile.measure_latency import Case, Request, measure_latency
 
 HOW = "in turn with the other engines in one process; batch 1, median"
 
 
 def time_engines(
-    artifacts: Mapping[str, Path], feed: Feed, sequence: int, repeats: int
+    artifacts: Mapping[str, Path], timed: Timed, repeats: int
 ) -> dict[str, dict[str, Any]]:
-    """Return for each engine the milliseconds of one inference of `sequence` tokens, 1 thread."""
+    """Return for each engine the milliseconds of one inference, 1 thread."""
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
         file = Path(folder) / "feed.npz"
-        np.savez(file, **resize(feed, sequence))  # type: ignore[arg-type]
+        np.savez(file, **timed.feed)  # type: ignore[arg-type]
         paths = {name: str(path) for name, path in artifacts.items()}
-        request = Request(paths, str(file), [sequence], 1, repeats, {name: name for name in paths})
+        cases = [Case(timed.sequence, str(file), timed.phase)]
+        request = Request(paths, cases, 1, repeats, {name: name for name in paths})
         found = measure_latency(request)
     return {
         latency.model: {

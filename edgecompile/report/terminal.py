@@ -15,7 +15,9 @@ METRICS = {"cosine": "mean cosine", "agreement": "agreement of argmax", "signal"
 
 def summary(manifest: Row, profile: Row) -> dict[str, Any]:
     """Return the figures of one bundle that people ask for first."""
-    longest = max((n["sequence"] for n in _of(profile, "latency_p50", "artifact")), default=None)
+    timed = list(_of(profile, "latency_p50", "artifact"))
+    longest = max((n["sequence"] for n in timed), default=None)
+    phase = next((n.get("phase", "") for n in timed if n["sequence"] == longest), "")
     where = {"sequence": longest, "threads": 1}
     latency = {
         model: _value(profile, "latency_p50", model, **where)
@@ -25,6 +27,7 @@ def summary(manifest: Row, profile: Row) -> dict[str, Any]:
     missing = next(iter(_of(profile, "latency_p50", "artifact")), {"how": "not measured"})
     return {
         "target": manifest["target"],
+        "part": manifest.get("part", ""),
         "size_bytes": int(_value(profile, "size", "artifact") or 0),
         "float_bytes": int(_value(profile, "size", "float") or 0),
         "raised": _raised(manifest["quantization"]),
@@ -34,7 +37,7 @@ def summary(manifest: Row, profile: Row) -> dict[str, Any]:
         "sequence": longest,
         "latency_ms": latency,
         "not_timed": missing["how"] if latency["artifact"] is None else None,
-        "one": ONE.get(data.get("kind", ""), f"{longest} tokens"),
+        "one": _one(phase, data.get("kind", ""), longest),
         "warning": data.get("warning"),
         "engines": manifest.get("engines", []),
     }
@@ -61,7 +64,7 @@ def build_table(rows: Sequence[Row]) -> "Table":
         times = row["latency_ms"]
         _add(
             table,
-            row["target"],
+            _label(row),
             f"{row['size_bytes'] / 1e6:.1f} MB",
             f"{row['size_bytes'] / row['float_bytes']:.0%}",
             f"{row['mean']:.4f}",
@@ -97,7 +100,7 @@ def engines_table(row: Row) -> "Table":
 
 def _caption(rows: Sequence[Row]) -> str:
     lines = [
-        f"warning: {row['target']} is slower than {model} here"
+        f"warning: {_label(row)} is slower than {model} here"
         for row in rows
         for model in ("float", "dynamic_int8")
         if is_slower(row, model)
@@ -107,14 +110,26 @@ def _caption(rows: Sequence[Row]) -> str:
             counts = ", ".join(f"{count} {rung}" for rung, count in row["raised"].items())
             lines.append(f"{row['target']}: int8 alone missed the gate; Linears now: {counts}")
         if row["not_timed"]:
-            lines.append(f"{row['target']} was not timed: {row['not_timed']}")
+            lines.append(f"{_label(row)} was not timed: {row['not_timed']}")
         else:
             lines.append(
-                f"{row['target']}: {METRICS[row['metric']]} to float; median of one inference of"
+                f"{_label(row)}: {METRICS[row['metric']]} to float; median of one inference of"
                 f" {row['one']}, 1 thread, measured here"
             )
     lines += dict.fromkeys(f"warning: {row['warning']}" for row in rows if row["warning"])
     return "\n".join(lines)
+
+
+def _one(phase: str, kind: str, sequence: int | None) -> str:
+    """Return what one inference takes."""
+    if phase == "decode":
+        return f"a token after {sequence} in the cache"
+    return f"{sequence} tokens" if phase else ONE.get(kind, f"{sequence} tokens")
+
+
+def _label(row: Row) -> str:
+    """Return the target, and which part of the model is meant."""
+    return f"{row['target']} {row['part']}" if row["part"] else str(row["target"])
 
 
 def is_slower(row: Row, model: str) -> bool:

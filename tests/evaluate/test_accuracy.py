@@ -201,7 +201,7 @@ def test_the_device_scores_as_the_build_does() -> None:
                 [tuple(smoke.rows(np, x, feeds[0]["attention_mask"]) for x in pair)]
                 for pair in zip(answers, truths, strict=True)
             ]
-            found = smoke.judge(np, metric, rows)
+            found = smoke.judge(np, metric, rows, ["y"])
             assert found == pytest.approx((built.mean, built.min, built.signal), abs=1e-6)
 
 
@@ -211,3 +211,14 @@ def test_signal_takes_outputs_whose_width_follows_the_text() -> None:
     assert compare("cosine", expected, expected, [{}, {}]).signal == 1
     wrong = [[floats([2, 2, 2])], [floats([2, 2])]]
     assert compare("cosine", wrong, expected, [{}, {}]).signal < 0
+
+
+def test_argmax_is_asked_of_logits_and_cosine_of_the_cache() -> None:
+    """A decoder's keys point somewhere: their largest number is no answer. The worst counts."""
+    names = ["logits", "present.0.key"]
+    truth = [floats([0, 1]).reshape(1, 2), floats([1, 0.99]).reshape(1, 1, 1, 2)]
+    answer = [floats([0, 9]).reshape(1, 2), floats([0.99, 1]).reshape(1, 1, 1, 2)]
+    assert compare("agreement", [answer], [truth], [{}], names).mean > 0.999
+    answer[1] = -answer[1]
+    assert compare("agreement", [answer], [truth], [{}], names).mean < 0
+    assert compare("agreement", [truth], [truth], [{}], names).mean == 1

@@ -12,6 +12,7 @@ import onnx_ir as ir
 import pytest
 
 from edgecompile import passes, pipeline
+from edgecompile.graph import linears, op_histogram
 from edgecompile.pipeline import FLOAT, REFERENCE
 from edgecompile.probe import take_probe
 from edgecompile.session import session
@@ -30,6 +31,40 @@ TORCH_SAYS = (
     "# The axis name: . will not be used, since it shares the same shape constraints",
 )
 """Beginnings of the warnings that torch's exporters give about themselves."""
+
+
+@pytest.fixture(scope="session")
+def rows() -> list[dict[str, Any]]:
+    """Return the list that gets a row a graph: the table of architectures in the docs."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def describe() -> Callable[..., dict[str, Any]]:
+    """Return a function that says what was recognised in a graph and what became int8.
+
+    It fails where a Linear is float in the lowered graph and the plan does not say why.
+    """
+
+    def make(name: str, prepared: pipeline.Prepared, lowered: ir.Model) -> dict[str, Any]:
+        counts = op_histogram(prepared.model.graph)
+        kept = prepared.plan.kept_float
+        silent = [linear.name for linear in linears(lowered.graph) if linear.name not in kept]
+        assert not silent
+        names = [linear.name for linear in linears(prepared.model.graph)]
+        columns = ("Attention", "Softmax", "LayerNormalization", "Gelu", "Conv")
+        return {
+            "architecture": name,
+            "part": prepared.part.name,
+            "route": prepared.source.route,
+            "nodes": (len(prepared.part.model.graph), len(prepared.model.graph)),
+            **{op: counts.get(op, 0) for op in columns},
+            "int8": len([n for n in names if n not in kept]),
+            "float": len([n for n in names if n in kept]),
+            "why": sorted({kept[n] for n in names if n in kept}),
+        }
+
+    return make
 
 
 @pytest.fixture(scope="session")

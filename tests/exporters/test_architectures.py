@@ -1,11 +1,7 @@
-"""Other architectures through optimum: exported, recognised, quantized, run.
-
-With `-s`, a table of what was recognised is printed at the end.
-"""
+"""Text encoders of other architectures through optimum: exported, recognised, quantized, run."""
 
 import dataclasses
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -124,16 +120,6 @@ class Made:
     model: Any
 
 
-@pytest.fixture(scope="module")
-def table() -> Iterator[list[str]]:
-    """Collect a line a case; print them in the end."""
-    lines = [
-        f"{'architecture':20} {'nodes':>5}    {'left':>4} attention softmax  norm gelu  cosine"
-    ]
-    yield lines
-    sys.stdout.write("\n" + "\n".join(lines) + "\n")
-
-
 @pytest.fixture(scope="module", params=CASES)
 def made(
     request: pytest.FixtureRequest,
@@ -179,7 +165,9 @@ def test_what_is_plain_is_recognised(made: Made) -> None:
     assert not {"Erf", "Tanh", "ReduceMean", "Gemm", "Identity", "Dropout"} & set(found)
 
 
-def test_int8_for_x86_64_runs(made: Made, tmp_path: Path, table: list[str]) -> None:
+def test_int8_for_x86_64_runs(
+    made: Made, tmp_path: Path, rows: list[dict[str, Any]], describe: Callable[..., dict[str, Any]]
+) -> None:
     """Calibrated on .npz inputs and lowered, the artifact runs and answers as the float model."""
     random = np.random.default_rng(0)
     shape = (CALIBRATION + GOLDEN, TOKENS)
@@ -199,13 +187,7 @@ def test_int8_for_x86_64_runs(made: Made, tmp_path: Path, table: list[str]) -> N
     golden = prepared.data.golden
     answers = [run(feed) for feed in golden]
     found = accuracy.compare("cosine", answers, prepared.expected, golden)
-    counts = op_histogram(made.model.graph)
-    columns = [counts.get(op, 0) for op in ("Attention", "Softmax", "LayerNormalization", "Gelu")]
-    table.append(
-        "{:20} {:5} -> {:4} {:9} {:7} {:5} {:4}  {:.4f}".format(
-            made.name, made.nodes, len(made.model.graph), *columns, found.mean
-        )
-    )
+    rows.append(describe(made.name, prepared, lowered))
     int8 = op_histogram(lowered.graph).get("com.microsoft.MatMulIntegerToFloat", 0)
     assert int8 >= made.case.linears
     assert found.samples == GOLDEN

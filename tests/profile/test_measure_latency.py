@@ -10,7 +10,7 @@ import pytest
 
 from edgecompile.data.feed import Feed
 from edgecompile.profile import measure_latency as latency
-from edgecompile.profile.measure_latency import WARM_UP, Request, measure_latency, resize
+from edgecompile.profile.measure_latency import WARM_UP, Case, Request, measure_latency
 
 
 class Clock:
@@ -62,21 +62,6 @@ def test_warm_up_is_left_out(clock: Clock) -> None:
     assert WARM_UP >= 1
 
 
-@pytest.mark.parametrize(
-    ("length", "expected"), [(2, [[1, 2]]), (3, [[1, 2, 3]]), (7, [[1, 2, 3, 1, 2, 3, 1]])]
-)
-def test_feed_is_resized(length: int, expected: list[list[int]]) -> None:
-    """Token rows are cut or repeated to the length; what is no token row stays."""
-    image = np.zeros((1, 3, 4, 4), np.float32)
-    feed = {"ids": np.array([[1, 2, 3]]), "mask": np.ones((1, 3), np.int64), "image": image}
-    found = resize(feed, length)
-    np.testing.assert_array_equal(found["ids"], expected)
-    np.testing.assert_array_equal(found["mask"], np.ones((1, length)))
-    assert found["ids"].dtype == np.int64
-    assert found["image"] is image
-    assert feed["ids"].shape == (1, 3)
-
-
 def test_request_is_answered_by_another_process(tmp_path: Path) -> None:
     """Every model is timed at every length, in the order asked for; the fields say how."""
     proto = onnx.parser.parse_model(
@@ -86,14 +71,15 @@ def test_request_is_answered_by_another_process(tmp_path: Path) -> None:
     paths = {name: str(tmp_path / f"{name}.onnx") for name in ("float", "artifact")}
     for path in paths.values():
         onnx.save(proto, path)
-    np.savez(tmp_path / "feed.npz", x=np.arange(4)[None])
-    request = Request(paths, str(tmp_path / "feed.npz"), (8, 2), threads=1, repeats=3)
-    found = measure_latency(request)
-    assert [(row.model, row.sequence) for row in found] == [
-        ("float", 8),
-        ("artifact", 8),
-        ("float", 2),
-        ("artifact", 2),
+    cases = [Case(8, str(tmp_path / "8.npz"), "prefill"), Case(2, str(tmp_path / "2.npz"))]
+    for case in cases:
+        np.savez(case.feed, x=np.arange(case.sequence)[None])
+    found = measure_latency(Request(paths, cases, threads=1, repeats=3))
+    assert [(row.model, row.sequence, row.phase) for row in found] == [
+        ("float", 8, "prefill"),
+        ("artifact", 8, "prefill"),
+        ("float", 2, ""),
+        ("artifact", 2, ""),
     ]
     assert all((row.threads, row.repeats) == (1, 3) for row in found)
     assert all(0 < row.p50_ms <= row.p90_ms for row in found)
@@ -104,4 +90,4 @@ def test_failure_in_the_other_process_is_an_error(tmp_path: Path) -> None:
     np.savez(tmp_path / "feed.npz", x=np.arange(4)[None])
     missing = {"float": str(tmp_path / "missing.onnx")}
     with pytest.raises(CalledProcessError):
-        measure_latency(Request(missing, str(tmp_path / "feed.npz"), (2,), 1, 1))
+        measure_latency(Request(missing, [Case(4, str(tmp_path / "feed.npz"))], 1, 1))

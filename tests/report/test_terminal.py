@@ -95,3 +95,15 @@ def test_sensitivity_shows_layers_losses_and_times() -> None:
     text = console.export_text()
     for part in ("q", "k", "1.0e-02", "-", "1.00 ms", "2.00 ms"):
         assert part in text
+
+
+def test_a_step_of_a_decoder_is_called_what_it_is() -> None:
+    """Its time is that of one token; the row names the part of the model."""
+    numbers = profile(20.0)["numbers"]
+    numbers = [n | {"phase": "decode"} if n["name"] == "latency_p50" else n for n in numbers]
+    prefill = [n | {"phase": "prefill", "value": 999.0} for n in numbers if "phase" in n]
+    part = MANIFEST | {"part": "decoder"}
+    text = shown(terminal.summary(part, {"numbers": numbers + prefill}))
+    assert "board decoder" in text
+    assert "a token after 128 in the cache" in " ".join(text.split())
+    assert "999" not in text

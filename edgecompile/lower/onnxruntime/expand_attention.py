@@ -100,8 +100,12 @@ def _operator(
         inputs[:3] = tape.op_multi_out(
             "Split", [packed], attributes, num_outputs=3, name=f"{node.name}.split"
         )
-    if (bias := bias_of(node)) is not None:
+    bias = bias_of(node)
+    if bias is not None and packed is not None:
         inputs[3] = _expanded(graph, masks, bias)
+    elif bias is not None:  # q may come from other tokens than k and v
+        shape = _shape(graph, tape, present(node.inputs[0]), 1, node.name)
+        inputs[3] = tape.op("Expand", [bias, shape], name=f"{node.name}.mask")
     attributes = {name: attribute.value for name, attribute in node.attributes.items()}
     tape.op("Attention", inputs, attributes, name=node.name)
 
@@ -109,9 +113,8 @@ def _operator(
 def _expanded(graph: ir.Graph, masks: dict[ir.Value, ir.Value], mask: ir.Value) -> ir.Value:
     """[B, 1, 1, S] -> [B, 1, S, S], once for all layers: onnxruntime wants a row a query."""
     if mask not in masks:
-        tape, one = ir.tape.Tape(), add_int64(graph, 1)
-        length = tape.op("Shape", [mask], {"start": 3, "end": 4}, name="mask.length")
-        shape = tape.op("Concat", [one, one, length, one], {"axis": 0}, name="mask.shape")
+        tape = ir.tape.Tape()
+        shape = _shape(graph, tape, mask, 3, "mask")
         masks[mask] = tape.op("Expand", [mask, shape], name="mask.expanded")
         producer = mask.producer()
         if producer is not None:
@@ -119,6 +122,15 @@ def _expanded(graph: ir.Graph, masks: dict[ir.Value, ir.Value], mask: ir.Value) 
         else:
             graph.insert_before(graph[0], list(tape.nodes))
     return masks[mask]
+
+
+def _shape(
+    graph: ir.Graph, tape: ir.tape.Tape, value: ir.Value, axis: int, name: str | None
+) -> ir.Value:
+    """Return [1, 1, S, 1], S being an axis of a tensor."""
+    one = add_int64(graph, 1)
+    length = tape.op("Shape", [value], {"start": axis, "end": axis + 1}, name=f"{name}.length")
+    return tape.op("Concat", [one, one, length, one], {"axis": 0}, name=f"{name}.shape")
 
 
 def _heads(graph: ir.Graph, tape: ir.tape.Tape, node: ir.Node, packed: ir.Value | None) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgecompile.attention import attend
 from edgecompile.plan import FLOAT
 from edgecompile.target import REFERENCE, Forms
 
@@ -245,3 +246,25 @@ def test_other_domains_are_left_alone(graph: Parse, expand: Rewrite, counts: Cou
     model = graph(text)
     model.graph.opset_imports["other"] = 1
     assert counts(expand(model, "packed")) == {"other.Attention": 1}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_attention_to_other_tokens_keeps_a_row_a_query(
+    graph: Parse, run: Run, expand: Callable[[ir.Model, str], ir.Model], form: str
+) -> None:
+    """A decoder's cross-attention has fewer or more queries than its mask has tokens."""
+    made = "f = Cast<to = 1>(mask) i = Sub(f1, f) l = Mul(i, large) bias = Unsqueeze(l, rows)"
+    linears = "q = MatMul(x, wq) k = MatMul(source, wk) v = MatMul(source, wv)"
+    text = f"""(float[b,s,8] x, float[b,t,8] source, int64[b,t] mask) => (float[b,s,8] y)
+        {{ {linears} {made} y = {OPERATOR}(q, k, v, bias) }}"""
+    random = np.random.default_rng(1)
+    inputs: dict[str, Array] = {
+        "x": random.normal(size=(2, 5, WIDTH)).astype(np.float32),
+        "source": random.normal(size=(2, 3, WIDTH)).astype(np.float32),
+        "mask": np.array([[1, 1, 1], [1, 0, 0]]),
+    }
+    (y,) = run(expand(graph(text, **NUMBERS), form), inputs)
+    x, source = inputs["x"], inputs["source"]
+    qkv = (x @ NUMBERS["wq"], source @ NUMBERS["wk"], source @ NUMBERS["wv"])
+    bias = np.where(inputs["mask"] == 1, 0, -10000)[:, None, None, :]
+    np.testing.assert_allclose(y, attend(qkv, bias, HEADS, SCALE), atol=1e-5)

@@ -1,0 +1,216 @@
+"""One target of a build: lower, emit, judge, climb the ladder if need be, time, fill the bundle."""
+
+import itertools
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgecompile import __version__, engines, fastest
+from edgecompile.errors import GateError
+from edgecompile.gate import down, floor_of, passes_gate, shortfall
+from edgecompile.plan import Plan, rung_of
+from edgecompile.prepare import Prepared
+from edgecompile.stages import lower, run_stage
+from edgecompile.target import Target
+from edgecompile.trace import Trace
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from edgecompile.evaluate.accuracy import Accuracy
+    from edgecompile.graph import FloatArray
+    from edgecompile.profile.choose_feeds import Timed
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """One finished bundle: its folder, its manifest, its profile."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    profile: Mapping[str, Any]
+
+
+def compile_target(
+    boards: Sequence[Target], prepared: Prepared, folder: Path, trace: Trace
+) -> Bundle:
+    """Compile for a target with its one engine, or with several and keep the fastest."""
+    from edgecompile.profile.time_engines import time_engines
+
+    shared = len(trace.steps)
+
+    def compile_into(board: Target, place: Path) -> Bundle:
+        try:
+            return compile_for(board, prepared, place, trace)
+        finally:
+            del trace.steps[shared:]
+
+    def time_in_turn(artifacts: Mapping[str, Path]) -> "Mapping[str, fastest.Timed]":
+        trace.say("profile", f"{boards[0].name}: timing {', '.join(artifacts)} in turn")
+        timed = max(_timed_feeds(prepared), key=lambda t: t.sequence)
+        return time_engines(artifacts, timed, prepared.recipe.profile.repeats)
+
+    if len(boards) == 1:
+        return compile_into(boards[0], folder)
+    return fastest.compile_fastest(boards, folder, compile_into, time_in_turn)
+
+
+def compile_for(board: Target, prepared: Prepared, folder: Path, trace: Trace) -> Bundle:
+    """Lower, emit, judge and time one target's artifact; fill its bundle's folder."""
+    from edgecompile.emit import bundle as bundles
+    from edgecompile.evaluate import accuracy
+
+    engine = engines.engine(board.engine)
+    tried = _attempt(board, prepared, prepared.plan, folder, trace)
+    climbed: dict[str, Any] = {}
+    if not passes_gate(prepared, tried.accuracy) and prepared.plan.activations:
+        tried, climbed = _climb(board, prepared, tried, folder, trace)
+    golden, found, plan = prepared.data.golden, tried.accuracy, tried.plan
+    floor = floor_of(prepared, found)
+    profile = _profile(board, prepared, folder / tried.names[0], trace)
+    kept = slice(0, bundles.how_many(golden, prepared.expected))
+    seen = accuracy.compare(
+        found.metric, tried.answers[kept], prepared.expected[kept], golden[kept], prepared.outputs
+    )
+    names = [
+        *tried.names,
+        bundles.write_golden(folder, prepared.outputs, golden[kept], prepared.expected[kept]),
+        bundles.write_smoke_test(folder),
+    ]
+    manifest = {
+        "schema": 1,
+        "edgecompile": __version__,
+        "model": prepared.name,
+        "part": prepared.part.name,
+        "target": board.name,
+        "engine": board.engine,
+        "runtime": board.runtime,
+        "built_with": f"{board.engine} {engine.runtime_version()}",
+        "artifact": names[0],
+        "accuracy": asdict(found) | {"floor": floor, "kind": "measured", "how": engine.HOW},
+        "golden": {"file": bundles.GOLDEN, **asdict(seen)},
+        "route": prepared.source.route,
+        "recipe": {k: v for k, v in asdict(prepared.recipe).items() if k != "folder"},
+        "inputs": dict(prepared.inputs),
+        "calibration": dict(prepared.data.calibrated),
+        "evaluation": dict(prepared.data.judged),
+        "quantization": _plan_table(prepared.model, plan) | climbed,
+        "steps": [asdict(step) for step in trace.steps],
+    }
+    return Bundle(folder, bundles.write_manifest(folder, manifest, profile, names), profile)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An artifact of one plan: its files, its answers to the golden samples, how good they are."""
+
+    plan: Plan
+    names: list[str]
+    answers: "list[list[FloatArray]]"
+    accuracy: "Accuracy"
+
+
+def _attempt(
+    board: Target, prepared: Prepared, plan: Plan, folder: Path, trace: Trace | None
+) -> Attempt:
+    """Lower, emit and judge; without a trace, silently."""
+    from edgecompile.evaluate import accuracy
+
+    trace = trace or Trace()
+    engine = engines.engine(board.engine)
+    trace.say("lower", f"{board.name}: {board.engine}, opset {board.opset}")
+    lowered = lower(prepared.model, plan, board, trace)
+    with trace.step("emit", board.engine) as done:
+        names = engine.write(lowered, folder, _metadata(board, plan))
+        done(lowered)
+    golden = prepared.data.golden
+    asked = f"{len(golden)} {prepared.data.judges}"
+    trace.say("evaluate", f"{board.name}: running the artifact on {asked}")
+    run = engine.runner(folder / names[0])
+    answers = [run(feed) for feed in golden]
+    metric = accuracy.metric_of(prepared.outputs, prepared.expected[0])
+    return Attempt(
+        plan,
+        names,
+        answers,
+        accuracy.compare(metric, answers, prepared.expected, golden, prepared.outputs),
+    )
+
+
+def _climb(
+    board: Target, prepared: Prepared, failed: Attempt, folder: Path, trace: Trace
+) -> tuple[Attempt, dict[str, Any]]:
+    """Give Linears more precision until the gate holds; raise when it cannot, or may not."""
+    from edgecompile.ladder import SAMPLES, climb, measure_ladder
+
+    engine = engines.engine(board.engine)
+    model, plan = prepared.model, prepared.plan
+    what = f"{board.name}: {shortfall(prepared, failed.accuracy)}"
+    trace.say("ladder", f"{what}; measuring what each layer loses")
+    feeds = list(itertools.islice(prepared.data.calibration, SAMPLES))
+    ladder = measure_ladder(model, plan, board, engine.RUNGS, feeds, lower)
+    worst = ladder.worst(model)
+    if not prepared.recipe.quantize.ladder:
+        msg = f"{what}; no {board.name} bundle was written; {worst}"
+        raise GateError(msg)
+
+    def passes(tried: Plan) -> bool:
+        found = _attempt(board, prepared, tried, folder, None).accuracy
+        trace.say("ladder", f"{board.name}: {found.metric} {down(found.mean)}")
+        return passes_gate(prepared, found)
+
+    reached = climb(model, plan, ladder.moves, passes)
+    if reached is None:
+        msg = f"{what}; with every Linear in float too; no {board.name} bundle was written"
+        raise GateError(msg)
+    plan, count = reached
+    trace.say("ladder", f"{board.name}: the gate holds after {count} of {len(ladder.moves)} moves")
+    attempt = _attempt(board, prepared, plan, folder, trace)
+    return attempt, {"ladder": ladder.table(model) | {"moves_made": count}}
+
+
+def _profile(board: Target, prepared: Prepared, artifact: Path, trace: Trace) -> dict[str, Any]:
+    """Time the artifact against the float model in the form in which other tools export it."""
+    from edgecompile.emit import onnxruntime
+    from edgecompile.profile.host import read_host, why_not
+    from edgecompile.profile.profile_host import profile_host
+
+    reason = why_not(read_host(), board)
+    doing = f"not timed: {reason}" if reason else "timing float, dynamic int8 and artifact in turn"
+    trace.say("profile", f"{board.name}: {doing}")
+    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
+        plain = run_stage("lower/exchange", prepared.model, {}, None)
+        (name, *_) = onnxruntime.write(plain, Path(scratch), {}, one_file_bytes=0)
+        feeds = _timed_feeds(prepared)
+        models = {"float": Path(scratch) / name, "artifact": artifact}
+        return profile_host(board, models, feeds, prepared.recipe.profile.repeats)
+
+
+def _timed_feeds(prepared: Prepared) -> "list[Timed]":
+    """Return what models are timed on."""
+    from edgecompile.profile.choose_feeds import choose_feeds
+
+    wishes = prepared.recipe.profile.sequence
+    return choose_feeds(prepared.model, prepared.data.golden, wishes, prepared.longest)
+
+
+def _metadata(board: Target, plan: Plan) -> dict[str, str]:
+    """Return what the artifact says of itself: `inspect` reads it back."""
+    import json
+
+    kept = json.dumps(dict(plan.kept_float))
+    return {"edgecompile": __version__, "edgecompile.target": board.name, "kept_float": kept}
+
+
+def _plan_table(model: "ir.Model", plan: Plan) -> dict[str, Any]:
+    """Return the plan without its vectors: each activation's range, each Linear's rung and why."""
+    from edgecompile.graph import linears
+
+    activations = {
+        name: {"low": a.low, "high": a.high, "alpha": a.alpha}
+        for name, a in plan.activations.items()
+    }
+    rungs = {linear.name: asdict(rung_of(plan, linear)) for linear in linears(model.graph)}
+    return {"activations": activations, "linears": rungs, "embeddings_int8": plan.embeddings}

@@ -1,0 +1,35 @@
+"""The accuracy gate: what is asked of an artifact, and what it lacks."""
+
+import math
+from typing import TYPE_CHECKING
+
+from edgecompile.prepare import Prepared
+
+if TYPE_CHECKING:
+    from edgecompile.evaluate.accuracy import Accuracy
+
+
+def floor_of(prepared: Prepared, found: "Accuracy") -> float:
+    """Return what the mean score must reach."""
+    gate = prepared.recipe.gate
+    floors = {"cosine": gate.cosine_mean, "agreement": gate.agreement, "signal": gate.signal}
+    return floors[found.metric]
+
+
+def passes_gate(prepared: Prepared, found: "Accuracy") -> bool:
+    """Say whether an artifact may be shipped."""
+    return found.mean >= floor_of(prepared, found) and found.signal >= prepared.recipe.gate.signal
+
+
+def shortfall(prepared: Prepared, found: "Accuracy") -> str:
+    """Say what lies below the gate, and by how much."""
+    what, value, wanted = found.metric, found.mean, floor_of(prepared, found)
+    if value >= wanted:
+        what, value, wanted = "signal (R^2)", found.signal, prepared.recipe.gate.signal
+    where = f"on {found.samples} {prepared.data.judges}"
+    return f"{what} to float is {down(value)} {where}, the gate wants {wanted:.4f}"
+
+
+def down(score: float) -> str:
+    """Write a score so that it never looks like the floor that it missed."""
+    return f"{math.floor(score * 1e4) / 1e4:.4f}"

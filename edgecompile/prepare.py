@@ -1,0 +1,178 @@
+"""What all targets of a build share: export, canonicalise, calibrate, decide, run the float model."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgecompile import files
+from edgecompile.errors import ChangedError
+from edgecompile.plan import FLOAT, Plan
+from edgecompile.recipe import Recipe
+from edgecompile.stages import lower, run_stage
+from edgecompile.target import REFERENCE
+from edgecompile.trace import Trace
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from edgecompile.data.dataset import Dataset
+    from edgecompile.data.feed import Feed
+    from edgecompile.export.read_model import Source
+    from edgecompile.graph import FloatArray
+    from edgecompile.parts import Part
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What all targets of a build share."""
+
+    source: "Source"
+    part: "Part"
+    recipe: Recipe
+    model: "ir.Model"
+    plan: Plan
+    data: "Dataset"
+    expected: "list[list[FloatArray]]"
+    longest: int
+    inputs: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """Return the model's name, with that of the part."""
+        return "-".join(filter(None, (self.source.name, self.part.name)))
+
+    @property
+    def outputs(self) -> list[str]:
+        """Return the names of the model's outputs."""
+        return [str(value.name) for value in self.model.graph.outputs]
+
+
+def prepare(source: "Source", recipe: Recipe, trace: Trace) -> Prepared:
+    """Do once what all targets share, for a model that is one graph."""
+    return next(prepare_parts(source, recipe, trace))
+
+
+def prepare_parts(source: "Source", recipe: Recipe, trace: Trace) -> Iterator[Prepared]:
+    """Export a model; for each of its parts, do once what all targets share."""
+    from edgecompile.data.dataset import choose_data
+    from edgecompile.data.limits import longest_sequence
+    from edgecompile.parts import complete_data, parts_of
+
+    trace.say("export", f"{source.path}, {source.route} exporter")
+    graphs = _export(source, trace)
+    exported = len(trace.steps)
+    read: Dataset | None = None
+    for part in parts_of(graphs, source.config.values if source.config is not None else {}):
+        del trace.steps[exported:]
+        if part.name:
+            trace.say("part", f"{part.name}, of {', '.join(graphs)}")
+        model = _canonicalise(source, part, trace)
+        longest = longest_sequence(model, recipe.shapes.sequence[1])
+        if read is None or not part.follows:
+            read = choose_data(recipe, part.front(model), source.folder, longest)
+            for warning in read.warnings:
+                trace.say("warning", warning)
+        data = read if part.complete is None else complete_data(read, part.complete)
+        yield _prepare(source, part, model, data, longest=longest, recipe=recipe, trace=trace)
+
+
+def _prepare(
+    source: "Source",
+    part: "Part",
+    model: "ir.Model",
+    data: "Dataset",
+    *,
+    longest: int,
+    recipe: Recipe,
+    trace: Trace,
+) -> Prepared:
+    """Calibrate, decide, run the float model."""
+    from edgecompile.session import answer, session
+
+    reference = lower(model, FLOAT, REFERENCE)
+    plan = FLOAT
+    if recipe.quantize.scheme == "int8":
+        trace.say("quantize", f"observing {len(data.calibration)} calibration samples")
+        plan = _quantize(model, reference, data, recipe, trace)
+    trace.say("evaluate", f"asking the float model for answers to {len(data.golden)} {data.judges}")
+    native = source.route == "native"
+    expected = answer(session(reference if native else _pooled(source, part)), data.golden)
+    if not native:
+        _check_same(reference, expected, data.golden)
+    inputs = {str(path.relative_to(source.folder)): files.sha256(path) for path in source.files}
+    inputs |= data.hashes
+    return Prepared(source, part, recipe, model, plan, data, expected, longest, inputs)
+
+
+def _check_same(
+    reference: "ir.Model", expected: "list[list[FloatArray]]", golden: "Sequence[Feed]"
+) -> None:
+    """Compare our float graph with the exported one on real data, whose lengths no probe chose."""
+    from edgecompile.probe import close
+    from edgecompile.session import answer, session
+
+    for answers, truths in zip(answer(session(reference), golden), expected, strict=True):
+        for value, ours, truth in zip(reference.graph.outputs, answers, truths, strict=True):
+            if not close(ours, truth):
+                raise ChangedError(str(value.name))
+
+
+def _export(source: "Source", trace: Trace) -> "Mapping[str, ir.Model]":
+    from edgecompile.export import read_model
+
+    with trace.step("export", source.route) as done:
+        graphs = read_model.export_parts(source)
+        for graph in graphs.values():
+            done(graph)
+    return graphs
+
+
+def _canonicalise(source: "Source", part: "Part", trace: Trace) -> "ir.Model":
+    """Return the canonical graph of what an exporter gave; the native one's is canonical."""
+    from edgecompile.export import read_model
+    from edgecompile.probe import check_answers, take_probe
+
+    if source.route == "native":
+        return part.model
+    trace.say("canonicalise", "recognising attention, LayerNormalization, Gelu and Linears")
+    probe = take_probe(part.model)
+    model = run_stage("canonicalise", part.model, {"probe": probe}, trace)
+    check_answers(lower(model, FLOAT, REFERENCE), probe)
+    return model if part.name else read_model.pooled(source, model)
+
+
+def _pooled(source: "Source", part: "Part") -> "ir.Model":
+    """Return the exported graph of a part, with the pooling that its directory asks for."""
+    from edgecompile.export import read_model
+
+    return part.model if part.name else read_model.pooled(source, part.model)
+
+
+def _quantize(
+    model: "ir.Model", reference: "ir.Model", data: "Dataset", recipe: Recipe, trace: Trace
+) -> Plan:
+    from edgecompile.quantize.choose_range import narrow_ranges
+    from edgecompile.quantize.decide_plan import decide_plan
+    from edgecompile.quantize.observe_hessians import observe_hessians
+    from edgecompile.quantize.observe_histograms import observe_histograms
+    from edgecompile.quantize.observe_ranges import observe_ranges
+
+    wishes = recipe.quantize
+    with trace.step("quantize", "observe-ranges") as done:
+        observed = observe_ranges(reference, data.calibration)
+        done(reference)
+    with trace.step("quantize", "decide-plan") as done:
+        plan = decide_plan(
+            model, observed, equalise=wishes.equalise, correct_bias=wishes.bias_correction
+        )
+        done(model)
+    if wishes.ranges != "minmax":
+        with trace.step("quantize", "observe-histograms") as done:
+            seen = observe_histograms(reference, plan.activations, data.calibration)
+            plan = narrow_ranges(plan, seen, wishes.ranges)
+            done(reference)
+    if wishes.rounding == "gptq":
+        with trace.step("quantize", "observe-hessians") as done:
+            plan = observe_hessians(reference, plan, data.calibration)
+            done(reference)
+    return plan
