@@ -131,12 +131,8 @@ def _attempt(
     run = engine.runner(folder / names[0])
     answers = [run(feed) for feed in golden]
     metric = accuracy.metric_of(prepared.outputs, prepared.expected[0])
-    return Attempt(
-        plan,
-        names,
-        answers,
-        accuracy.compare(metric, answers, prepared.expected, golden, prepared.outputs),
-    )
+    found = accuracy.compare(metric, answers, prepared.expected, golden, prepared.outputs)
+    return Attempt(plan, names, answers, found)
 
 
 def _climb(

@@ -1,5 +1,7 @@
-"""The stages, in order: export, canonicalise, quantize (prepare.py), then for each target lower,
-emit, evaluate, profile (compile_target.py).
+"""The stages, in order.
+
+Once for all targets (prepare.py):    export, canonicalise, quantize, ask the float model
+For each target (compile_target.py):  lower, emit, evaluate, climb the ladder if need be, profile
 """
 
 from collections.abc import Iterator, Sequence

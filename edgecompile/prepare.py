@@ -1,4 +1,4 @@
-"""What all targets of a build share: export, canonicalise, calibrate, decide, run the float model."""
+"""What all targets share: export, canonicalise, calibrate, decide, run the float model."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

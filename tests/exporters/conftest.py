@@ -13,9 +13,10 @@ import pytest
 
 from edgecompile import passes, pipeline
 from edgecompile.graph import linears, op_histogram
-from edgecompile.pipeline import FLOAT, REFERENCE
+from edgecompile.plan import FLOAT
 from edgecompile.probe import take_probe
 from edgecompile.session import session
+from edgecompile.target import REFERENCE
 
 Array = np.ndarray[Any, Any]
 Feed = dict[str, Array]
