@@ -11,7 +11,10 @@ NEED_TORCH = ("olive", "optimum")
 
 
 def environment(peer: str) -> Path:
-    """Return the Python of a peer's environment; make it when its lock file has changed."""
+    """Return the Python of a peer's environment; make it when its lock file has changed.
+
+    RuntimeError: what venv or pip said.
+    """
     lock = ROOT / "locks" / "peers" / f"{peer}.txt"
     folder = ROOT / f".venv-peer-{peer}"
     python, stamp = folder / "bin" / "python", folder / ".ready"
@@ -31,4 +34,4 @@ def environment(peer: str) -> Path:
 def _run(command: list[str | Path]) -> None:
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
-        sys.exit(done.stderr)
+        raise RuntimeError(done.stderr.strip() or f"{command[0]} ended with {done.returncode}")

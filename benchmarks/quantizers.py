@@ -36,7 +36,7 @@ def static_best(model: Path, output: Path, feeds: Sequence[Feed], method: str = 
 
     with tempfile.TemporaryDirectory() as scratch:
         ready = Path(scratch) / "ready.onnx"
-        quant_pre_process(model, ready)
+        quant_pre_process(model, ready, skip_symbolic_shape=True)
         _static(
             ready,
             output,
@@ -45,6 +45,8 @@ def static_best(model: Path, output: Path, feeds: Sequence[Feed], method: str = 
             per_channel=True,
             reduce_range=True,
             calibrate_method=CalibrationMethod[method],
+            # A histogram step stacks its samples: all but the same length would be refused.
+            extra_options={"CalibStridedMinMax": 1},
         )
 
 
@@ -65,6 +67,12 @@ def _static(model: Path, output: Path, feeds: Sequence[Feed], **more: Any) -> No
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         rows: Iterator[Feed] = iter(feeds)
+
+        def __len__(self) -> int:
+            return len(feeds)
+
+        def set_range(self, start_index: int, end_index: int) -> None:
+            self.rows = iter(feeds[start_index:end_index])
 
         def get_next(self) -> dict[str, Any] | None:
             row = next(self.rows, None)

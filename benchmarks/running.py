@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -55,8 +56,8 @@ class Ran:
     errors: str
 
 
-def run(command: Sequence[str | Path], **environment: str) -> Ran:
-    """Run a command in the repository's root and watch its memory."""
+def run(command: Sequence[str | Path], limit_s: float = math.inf, **environment: str) -> Ran:
+    """Run a command in the repository's root and watch its memory; past the limit, kill it."""
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         start = time.perf_counter()
         process = subprocess.Popen(
@@ -66,6 +67,8 @@ def run(command: Sequence[str | Path], **environment: str) -> Ran:
         while process.poll() is None:
             sizes = list(_resident_bytes(process.pid))
             largest, total = max(largest, *sizes, 0), max(total, sum(sizes))
+            if time.perf_counter() - start > limit_s:
+                process.kill()
             time.sleep(0.01)
         seconds = time.perf_counter() - start
         texts = []

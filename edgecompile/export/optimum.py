@@ -17,6 +17,7 @@ from edgecompile.export.checkpoint import Config, open_weights
 
 OPSET = 18
 TASKS = {
+    "ForImageClassification": "image-classification",
     "ForSequenceClassification": "text-classification",
     "ForTokenClassification": "token-classification",
     "Model": "feature-extraction",

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from edgecompile.errors import ModelError, UnsupportedError
 from edgecompile.export.checkpoint import Config, read_config
+from edgecompile.export.fix_image_size import fix_image_size
 
 INSTALL = "pip install 'edgecompile[export]'"
 INPUTS = (
@@ -81,7 +82,7 @@ def export(source: Source) -> ir.Model:
     if source.route == "onnx":
         from edgecompile.export import onnx_file
 
-        return onnx_file.read(source.path)
+        return fix_image_size(onnx_file.read(source.path))
     if source.config is None:
         msg = f"{source.path}: a directory without config.json"
         raise ModelError(msg)
@@ -91,7 +92,7 @@ def export(source: Source) -> ir.Model:
         return native.export(source.path, source.config)
     from edgecompile.export import optimum
 
-    return optimum.export(source.path, source.config)
+    return fix_image_size(optimum.export(source.path, source.config))
 
 
 def pooled(source: Source, model: ir.Model) -> ir.Model:
