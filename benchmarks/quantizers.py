@@ -3,6 +3,7 @@
 Imports nothing of edgecompile, so that it also runs in a peer's environment.
 """
 
+import contextlib
 import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -79,4 +80,5 @@ def _static(model: Path, output: Path, feeds: Sequence[Feed], **more: Any) -> No
             return None if row is None else dict(row)
 
     logging.disable(logging.WARNING)
-    quantize_static(model, output, Reader(), **more)
+    with contextlib.redirect_stdout(None):  # its calibrator prints a line a sample
+        quantize_static(model, output, Reader(), **more)
