@@ -9,6 +9,7 @@ Accuracy is the cosine to float on 256 sentences that none has seen. A peer that
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -32,6 +33,9 @@ QUIET = {
     "NNCF_CI": "1",  # as in CI: no telemetry
 }
 """Nothing is fetched, nothing is reported home."""
+
+BEST = """best: 7-bit weights, a scale a channel; static: Linears only, ranges by entropy or percentile;
+optimum: its configuration for this CPU; NNCF: transformer preset with SmoothQuant, bias correction"""
 
 Row = dict[str, Any]
 
@@ -141,14 +145,17 @@ def run_all(python: Path, rows: dict[str, Row], held: Path) -> dict[str, Row]:
 
 
 def last_line(text: str) -> str:
-    """Return the last line that says something."""
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+    """Return the last line that names an error, or that says anything."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if re.search(r"(Error|Exception): ", line)]
+    return (errors or lines or [""])[-1]
 
 
 def print_rows(rows: dict[str, Row]) -> None:
     """Print the table, failures in it."""
     print(f"batch 1, {LENGTH} tokens, 1 thread, default options, median of {REPEATS} in turn;")
     print("quantize: 64 samples, imports left out; peak memory: of all its processes")
+    print(BEST)
     print(
         f"  {'':31}{'ms':>7}{'x float':>9}{'cosine mean':>13}{'min':>8}{'MB':>7}"
         f"{'quantize s':>12}{'wall s':>8}{'peak MB':>9}"
