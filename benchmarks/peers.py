@@ -34,8 +34,8 @@ QUIET = {
 }
 """Nothing is fetched, nothing is reported home."""
 
-BEST = """best: 7-bit weights, a scale a channel; static: Linears only, ranges by entropy or percentile;
-optimum: its configuration for this CPU; NNCF: transformer preset with SmoothQuant, bias correction"""
+BEST = """best: 7-bit weights, a scale a channel; static, best: Linears only, ranges by entropy;
+optimum: its configuration for this CPU; NNCF: transformer preset (SmoothQuant), bias correction"""
 
 Row = dict[str, Any]
 
