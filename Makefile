@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 MODEL  := models/all-MiniLM-L6-v2
 PIP    := --quiet --disable-pip-version-check --no-deps --require-hashes
 
-.PHONY: demo test test-slow test-exporters check bench clean
+.PHONY: demo test test-slow test-exporters check bench bench-tasks bench-peers clean
 
 demo: $(VENV)/.core $(MODEL)
 	@echo "building $(MODEL) for x86-64 and raspberry-pi-5"
@@ -31,6 +31,15 @@ check: $(VENV)/.test
 
 bench: $(VENV)/.test $(MODEL)
 	@$(BIN)/python benchmarks/minilm.py
+
+# Tasks with labels: retrieval of texts; digits, which trains a model and so needs torch.
+bench-tasks: $(VENV)/.test .venv-export/.ready $(MODEL)
+	@$(BIN)/python benchmarks/retrieval.py
+	@.venv-export/bin/python benchmarks/digits.py
+
+# Each peer in an environment of its own, made on first use (5 GB, some minutes).
+bench-peers: $(VENV)/.test $(MODEL)
+	@$(BIN)/python benchmarks/peers.py
 
 $(VENV)/bin/python:
 	@echo "making a virtual environment in $(VENV)"
@@ -67,4 +76,4 @@ $(MODEL): locks/model.txt | $(VENV)/.core
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-export models dist
+	rm -rf $(VENV) .venv-export .venv-peer-* models dist

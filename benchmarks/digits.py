@@ -1,0 +1,114 @@
+"""A second domain: a small vision transformer that reads digits, float against int8.
+
+    make bench-tasks    (or: .venv-export/bin/python benchmarks/digits.py [--json FILE])
+
+scikit-learn's bundled digits: 1,797 real scans of 8x8 pixels. The model is trained here, once, from
+a fixed seed (half a minute), exported through optimum, and judged on scans that neither training,
+calibration nor the gate has seen. Needs torch, optimum and scikit-learn: locks/export.txt.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import quantizers
+import torch
+import transformers
+from running import build, machine, options, save
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from edgecompile.emit import onnxruntime as engine
+from edgecompile.export.read_model import export, find_source
+from edgecompile.graph import FloatArray
+
+TEST, CALIBRATION, GOLDEN = 797, 64, 128
+EPOCHS, BATCH, RATE = 30, 64, 2e-3
+WANTED = 0.003
+VIT = {
+    "image_size": 8,
+    "patch_size": 2,
+    "num_channels": 1,
+    "num_labels": 10,
+    "hidden_size": 64,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 128,
+    "initializer_range": 0.1,
+}
+
+
+def main() -> None:
+    """Train, export, quantize, judge, print."""
+    arguments = options(__doc__).parse_args()
+    print(f"machine: {machine()}; measured on {TEST} scans, of {TEST + 1000}")
+    images, labels = load_digits(return_X_y=True)
+    pixels = (images.reshape(-1, 1, 8, 8) / 8 - 1).astype(np.float32)
+    x, test_x, y, test_y = train_test_split(
+        pixels, labels, test_size=TEST, random_state=0, stratify=labels
+    )
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        start = time.perf_counter()
+        train(x, y).save_pretrained(scratch / "vit")
+        print(f"  trained in {time.perf_counter() - start:.0f} s")
+        rows = judge_all(scratch, x, test_x, test_y)
+    print(f"  {'':34}{'right of ' + str(TEST):>14}{'accuracy':>10}{'to float':>10}")
+    for peer, row in rows.items():
+        change = row["accuracy"] - rows["float"]["accuracy"]
+        print(f"  {peer:34}{row['right']:14}{row['accuracy']:10.2%}{change * 100:+10.2f}")
+    print(f"  wanted: edgecompile within {WANTED * 100:.1f} points of float")
+    save(arguments.json, {"machine": machine(), "test": TEST, "models": rows})
+
+
+def train(x: FloatArray, y: FloatArray) -> torch.nn.Module:
+    """Train on images [N, 1, 8, 8] of -1 to 1 and their digits, [N]."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)  # matrices this small: a second thread waits more than it works
+    model = transformers.ViTForImageClassification(transformers.ViTConfig(**VIT))
+    optimiser = torch.optim.AdamW(model.parameters(), weight_decay=0.05)
+    steps = EPOCHS * -(-len(x) // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, steps)
+    images, labels = torch.from_numpy(x), torch.from_numpy(y)
+    for _ in range(EPOCHS):
+        for rows in torch.randperm(len(x)).split(BATCH):
+            loss = torch.nn.functional.cross_entropy(model(images[rows]).logits, labels[rows])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+    return model.eval()
+
+
+def judge_all(
+    scratch: Path, x: FloatArray, test_x: FloatArray, test_y: FloatArray
+) -> dict[str, dict[str, float]]:
+    """Quantize by every way and count the right answers on the test scans."""
+    np.savez(scratch / "digits.npz", pixel_values=x[: CALIBRATION + GOLDEN])
+    artifact, _ = build(scratch / "vit", scratch / "dist", "--data", scratch / "digits.npz")
+    models = {"float": scratch / "float.onnx"}
+    ir.save(export(find_source(scratch / "vit")), models["float"])
+    feeds = [{"pixel_values": image[None]} for image in x[:CALIBRATION]]
+    ways = {
+        "onnxruntime dynamic": quantizers.dynamic,
+        "onnxruntime dynamic, best": quantizers.dynamic_best,
+        "onnxruntime static": quantizers.static,
+        "onnxruntime static, best": quantizers.static_best,
+    }
+    for number, (peer, quantize) in enumerate(ways.items()):
+        models[peer] = scratch / f"peer{number}.onnx"
+        quantize(models["float"], models[peer], feeds)
+    models["edgecompile"] = artifact
+    rows = {}
+    for peer, path in models.items():
+        run = engine.runner(path)
+        answers = [run({"pixel_values": image[None]})[0].argmax() for image in test_x]
+        right = int(np.sum(np.array(answers) == test_y))
+        rows[peer] = {"right": right, "accuracy": right / len(test_y)}
+    return rows
+
+
+if __name__ == "__main__":
+    main()
