@@ -13,7 +13,7 @@ from edgecompile.graph import FloatArray
 
 DAMPING = 0.01
 """Share of the Hessian's mean diagonal that is added to it: calibration saw few directions."""
-BLOCK = 128
+BLOCK = 32
 """Rows whose corrections are applied together: one matrix product instead of many."""
 
 Round = Callable[[int, FloatArray], FloatArray]

@@ -7,7 +7,7 @@
                     ->   convolution:  y = Transpose(Conv(Transpose(x'), W'[out, in, 1], b'))
 
 OpenVINO computes both from the integers. Where there is no VNNI, all of MiniLM takes half of the
-time as convolutions (benchmarks/minilm_openvino.py). b' is b less what rounding the weight adds in
+time as convolutions (benchmarks/forms_openvino.py). b' is b less what rounding the weight adds in
 the mean, as for onnxruntime.
 """
 
