@@ -14,6 +14,7 @@ import pytest
 from edgecompile import passes, pipeline
 from edgecompile.graph import linears, op_histogram
 from edgecompile.plan import FLOAT
+from edgecompile.prepare import Prepared
 from edgecompile.probe import take_probe
 from edgecompile.session import session
 from edgecompile.target import REFERENCE
@@ -47,7 +48,7 @@ def describe() -> Callable[..., dict[str, Any]]:
     It fails where a Linear is float in the lowered graph and the plan does not say why.
     """
 
-    def make(name: str, prepared: pipeline.Prepared, lowered: ir.Model) -> dict[str, Any]:
+    def make(name: str, prepared: Prepared, lowered: ir.Model) -> dict[str, Any]:
         counts = op_histogram(prepared.model.graph)
         kept = prepared.plan.kept_float
         silent = [linear.name for linear in linears(lowered.graph) if linear.name not in kept]

@@ -24,6 +24,7 @@ from edgecompile.emit import onnxruntime  # noqa: E402
 from edgecompile.evaluate import accuracy  # noqa: E402
 from edgecompile.export import read_model  # noqa: E402
 from edgecompile.parts import has_cache  # noqa: E402
+from edgecompile.prepare import Prepared, prepare_parts  # noqa: E402
 from edgecompile.recipe import CalibrationTable, Recipe  # noqa: E402
 
 Array = npt.NDArray[Any]
@@ -187,7 +188,7 @@ class Made:
     name: str
     case: Case
     module: Any
-    parts: Mapping[str, pipeline.Prepared]
+    parts: Mapping[str, Prepared]
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -215,7 +216,7 @@ def made(
     if case.model_type == "segformer":  # its config.json names no size
         (folder / "preprocessor_config.json").write_text(json.dumps(SEGFORMER_SIZE))
     source = read_model.find_source(folder)
-    parts = {p.part.name: p for p in pipeline.prepare_parts(source, RECIPE, pipeline.Trace())}
+    parts = {p.part.name: p for p in prepare_parts(source, RECIPE, pipeline.Trace())}
     return Made(request.param, case, module, parts)
 
 
@@ -237,7 +238,7 @@ def test_the_float_graph_answers_as_torch_does(made: Made) -> None:
     assert np.abs(found - wanted).max() <= 1e-4 * size
 
 
-def _decoder(made: Made) -> tuple[str, pipeline.Prepared]:
+def _decoder(made: Made) -> tuple[str, Prepared]:
     return "decoder", made.parts["decoder"]
 
 
