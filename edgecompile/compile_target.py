@@ -158,8 +158,11 @@ def _climb(
         return passes_gate(prepared, found)
 
     reached = climb(model, plan, ladder.moves, passes)
-    if reached is None:
-        msg = f"{what}; with every Linear in float too; no {board.name} bundle was written"
+    if reached is None or not reached[0].activations:
+        msg = (
+            f"{what}; every Linear would have to be float; no {board.name} bundle was written;"
+            f" {worst}; lower the [gate], or ask for [quantize] scheme = 'none'"
+        )
         raise GateError(msg)
     plan, count = reached
     trace.say("ladder", f"{board.name}: the gate holds after {count} of {len(ladder.moves)} moves")

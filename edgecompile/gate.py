@@ -12,8 +12,12 @@ if TYPE_CHECKING:
 def floor_of(prepared: Prepared, found: "Accuracy") -> float:
     """Return what the mean score must reach."""
     gate = prepared.recipe.gate
-    floors = {"cosine": gate.cosine_mean, "agreement": gate.agreement, "signal": gate.signal}
-    return floors[found.metric]
+    return {
+        "cosine": gate.cosine_mean,
+        "agreement": gate.agreement,
+        "next-token": gate.next_token,
+        "signal": gate.signal,
+    }[found.metric]
 
 
 def passes_gate(prepared: Prepared, found: "Accuracy") -> bool:

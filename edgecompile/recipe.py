@@ -70,11 +70,14 @@ QUANTIZE = {
 class GateTable:
     """The floors: mean cosine of embeddings and states, agreement of a classifier's argmax.
 
+    `next_token` is that of a language model's: many of its tokens are near ties.
+
     `signal` (R^2 over the samples) is asked of every model besides.
     """
 
     cosine_mean: float = 0.99
     agreement: float = 0.99
+    next_token: float = 0.9
     signal: float = 0.9
 
 
@@ -148,5 +151,5 @@ def _check(path: Path, recipe: Recipe) -> None:
         value = getattr(recipe.quantize, key)
         listed = ", ".join(known)
         demand(value in known, f"[quantize] {key}: '{value}' is not known; known: {listed}")
-    for key in ("cosine_mean", "agreement", "signal"):
+    for key in ("cosine_mean", "agreement", "next_token", "signal"):
         demand(0 <= getattr(recipe.gate, key) <= 1, f"[gate] {key}: must lie between 0 and 1")

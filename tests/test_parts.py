@@ -24,7 +24,7 @@ Run = Callable[..., list[Array]]
 
 WORDS, POSITIONS, START = 150, 64, 3
 QUICK = Recipe(
-    profile=ProfileTable(sequence=(8,), repeats=1), gate=GateTable(0.9, agreement=0.5, signal=0.5)
+    profile=ProfileTable(sequence=(8,), repeats=1), gate=GateTable(0.9, next_token=0.5, signal=0.5)
 )
 RANDOM = np.random.default_rng(5)
 NUMBERS: dict[str, Any] = {
@@ -243,7 +243,7 @@ def test_a_decoder_gets_a_gated_bundle_that_checks_itself(
         folder / "decoder.onnx", ["x86-64"], tmp_path / "dist", QUICK, pipeline.Trace()
     )
     assert bundle.folder.name == "decoder-x86-64"
-    assert bundle.manifest["accuracy"]["metric"] == "agreement"
+    assert bundle.manifest["accuracy"]["metric"] == "next-token"
     smoke(bundle.folder).main()
     timed = {(n.get("phase"), n["sequence"]) for n in bundle.profile["numbers"] if "phase" in n}
     assert timed == {("decode", 8), ("prefill", 8)}
@@ -268,7 +268,7 @@ def test_each_part_gets_a_bundle_of_its_own(
     )
     names = [f"t5-{part}-x86-64" for part in ("encoder", "decoder", "decoder-with-past")]
     assert [bundle.folder.name for bundle in bundles] == names
-    for bundle, metric in zip(bundles, ("cosine", "agreement", "agreement"), strict=True):
+    for bundle, metric in zip(bundles, ("cosine", "next-token", "next-token"), strict=True):
         assert bundle.manifest["accuracy"]["metric"] == metric
         assert bundle.manifest["part"] in bundle.manifest["model"]
         stages = [step["name"] for step in bundle.manifest["steps"]]

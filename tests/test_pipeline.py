@@ -273,3 +273,15 @@ def test_each_tool_can_be_used_alone(
     (other,) = build(model, tmp_path / "other", "x86-64", wishes=recipe)
     assert other.manifest["files"]["model.onnx"] != plain.manifest["files"]["model.onnx"]
     assert other.manifest["recipe"]["quantize"] == dataclasses.asdict(recipe.quantize)
+
+
+def test_a_float_artifact_is_not_sold_as_int8(
+    checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A gate that holds with nothing but floats is a failure, and the message says the choices."""
+    strict = dataclasses.replace(QUICK, gate=GateTable(cosine_mean=1.0))
+    with pytest.raises(GateError) as error:
+        build(checkpoint(), tmp_path / "dist", "aarch64", wishes=strict)
+    assert "every Linear would have to be float; no aarch64 bundle was written" in str(error.value)
+    assert "scheme = 'none'" in str(error.value)
+    assert not (tmp_path / "dist").exists()

@@ -11,7 +11,7 @@ from edgecompile.errors import EdgeCompileError, RecipeError, UnknownNameError
 from edgecompile.recipe import Recipe
 
 DATA_KEYS = "column, data, samples"
-GATE_KEYS = "agreement, cosine_mean, signal"
+GATE_KEYS = "agreement, cosine_mean, next_token, signal"
 TABLES = [f.name for f in fields(Recipe) if f.name != "folder"]
 
 

@@ -16,7 +16,8 @@ import time
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-DRIFT = {"cosine": 0.005, "agreement": 0.07, "signal": 0.05}
+DRIFT = {"cosine": 0.005, "agreement": 0.07, "next-token": 0.07, "signal": 0.05}
+ARGMAX = ("agreement", "next-token")
 """How far this machine's accuracy may lie below the build's: other CPUs round otherwise."""
 
 
@@ -121,7 +122,7 @@ def score(np, metric, a, b):
     """Return how near the rows of two outputs are, 1 being the same."""
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         return -1.0
-    if metric == "agreement":
+    if metric in ARGMAX:
         return float((a.argmax(1) == b.argmax(1)).mean())
     length = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     cosines = (a * b).sum(1) / np.maximum(length, 1e-30)
@@ -143,7 +144,7 @@ def signal(np, pairs):
 
 def judge(np, metric, samples, names):
     """Return (mean, min, signal) of samples, each a list of (answer, truth) rows by output."""
-    argmax = metric == "agreement"
+    argmax = metric in ARGMAX
     metrics = [
         "cosine" if argmax and "logits" in names and n != "logits" else metric for n in names
     ]

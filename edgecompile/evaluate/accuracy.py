@@ -10,6 +10,9 @@ from edgecompile.graph import FloatArray
 
 LOGITS = "logits"
 """The output whose largest entry is the answer."""
+ARGMAX = ("agreement", "next-token")
+VOCABULARY = 1000
+"""Classes from which on logits are taken for those of tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +34,16 @@ def metric_of(outputs: Sequence[str], answer: Sequence[FloatArray]) -> str:
     """Return "agreement" (of argmax) for a classifier, "cosine" for embeddings and states.
 
     A single number, as a regression or cross-encoder gives it, has neither a direction nor a
-    largest entry: it is judged by its "signal".
+    largest entry: it is judged by its "signal". Logits over a vocabulary are argmax's too, but
+    many tokens are near ties: "next-token" has a floor of its own.
     """
     if any(array.shape[-1:] in ((), (1,)) for array in answer):
         return "signal"
-    return "agreement" if LOGITS in outputs else "cosine"
+    if LOGITS not in outputs:
+        return "cosine"
+    vocabulary = answer[outputs.index(LOGITS)].shape[-1] >= VOCABULARY
+    cache = any(name.startswith("present") for name in outputs)
+    return "next-token" if vocabulary or cache else "agreement"
 
 
 def compare(
@@ -54,7 +62,7 @@ def compare(
     scores = [
         min(
             agreement(a, b, valid_tokens(feed))
-            if metric == "agreement" and index not in others
+            if metric in ARGMAX and index not in others
             else cosine(a, b, valid_tokens(feed))
             for index, (a, b) in enumerate(zip(answer, truth, strict=True))
         )

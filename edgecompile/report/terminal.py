@@ -10,7 +10,12 @@ Row = Mapping[str, Any]
 
 ONE = {"images": "an image", "audio": "a clip"}
 """What one inference takes, where it is no row of tokens; by the kind of data."""
-METRICS = {"cosine": "mean cosine", "agreement": "agreement of argmax", "signal": "R²"}
+METRICS = {
+    "cosine": "mean cosine",
+    "agreement": "agreement of argmax",
+    "next-token": "agreement of the next token",
+    "signal": "R²",
+}
 
 
 def summary(manifest: Row, profile: Row) -> dict[str, Any]:

@@ -190,7 +190,7 @@ def test_the_device_scores_as_the_build_does() -> None:
     smoke = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(smoke)
     random = np.random.default_rng(0)
-    for metric in ("cosine", "agreement", "signal"):
+    for metric in ("cosine", "agreement", "next-token", "signal"):
         for shape in ((1, 4), (1, 3, 4), (1, 1), (1,)):
             truths = [random.normal(size=shape).astype(np.float32) for _ in range(5)]
             truths[0][...] = 0
@@ -203,6 +203,14 @@ def test_the_device_scores_as_the_build_does() -> None:
             ]
             found = smoke.judge(np, metric, rows, ["y"])
             assert found == pytest.approx((built.mean, built.min, built.signal), abs=1e-6)
+
+
+def test_next_tokens_have_a_metric_of_their_own() -> None:
+    """Logits over a vocabulary, or beside a cache: near ties are many there."""
+    small, large = floats([1, 2]), np.zeros((1, 3, 30_000), np.float32)
+    assert metric_of(["logits"], [large]) == "next-token"
+    assert metric_of(["logits", "present.0.key"], [small, small]) == "next-token"
+    assert metric_of(["logits", "hidden"], [small, large]) == "agreement"
 
 
 def test_signal_takes_outputs_whose_width_follows_the_text() -> None:
