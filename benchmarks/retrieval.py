@@ -41,6 +41,9 @@ def main() -> None:
             models[peer] = scratch / f"{peer}.onnx"
             quantize(models["float"], models[peer], calibration)
         models["edgecompile"], _ = build(MODEL, scratch / "dist")
+        recipe = scratch / "gptq.toml"
+        recipe.write_text('[quantize]\nrounding = "gptq"\n')
+        models["the same, gptq"], _ = build(MODEL, scratch / "gptq", "--recipe", recipe)
         rows = {peer: rank(path, encoder, pairs) for peer, path in models.items()}
     figures = {peer: score(found, rows["float"]) for peer, found in rows.items()}
     print(f"  {'':16}{'recall@1':>10}{'MRR':>9}{'MRR to float':>14}{'+-':>8}")
