@@ -12,6 +12,7 @@ from edgecompile.errors import GateError
 from edgecompile.gate import down, floor_of, passes_gate, shortfall
 from edgecompile.plan import Plan, rung_of
 from edgecompile.prepare import Prepared
+from edgecompile.search_forms import search_forms, stated_forms
 from edgecompile.stages import lower, run_stage
 from edgecompile.target import Target
 from edgecompile.trace import Trace
@@ -37,27 +38,60 @@ def compile_target(
     boards: Sequence[Target], prepared: Prepared, folder: Path, trace: Trace
 ) -> Bundle:
     """Compile for a target with its one engine, or with several and keep the fastest."""
-    from edgecompile.profile.time_engines import time_engines
-
     shared = len(trace.steps)
 
     def compile_into(board: Target, place: Path) -> Bundle:
         try:
-            return compile_for(board, prepared, place, trace)
+            forms = stated_forms(board)
+            if len(boards) > 1:
+                board, forms = _search(board, prepared, trace)
+            return compile_for(board, forms, prepared, place, trace)
         finally:
             del trace.steps[shared:]
 
     def time_in_turn(artifacts: Mapping[str, Path]) -> "Mapping[str, fastest.Timed]":
         trace.say("profile", f"{boards[0].name}: timing {', '.join(artifacts)} in turn")
-        timed = max(_timed_feeds(prepared), key=lambda t: t.sequence)
-        return time_engines(artifacts, timed, prepared.recipe.profile.repeats)
+        return _time(artifacts, {name: name for name in artifacts}, prepared)
 
     if len(boards) == 1:
         return compile_into(boards[0], folder)
     return fastest.compile_fastest(boards, folder, compile_into, time_in_turn)
 
 
-def compile_for(board: Target, prepared: Prepared, folder: Path, trace: Trace) -> Bundle:
+def _search(
+    board: Target, prepared: Prepared, trace: Trace
+) -> tuple[Target, list[dict[str, Any]]]:
+    """Time an engine's graph forms on the artifact; keep the fastest."""
+
+    def emit(variant: Target, place: Path) -> Path:
+        lowered = lower(prepared.model, prepared.plan, variant)
+        return place / str(engines.engine(variant.engine).write(lowered, place, {})[0])
+
+    def time_in_turn(artifacts: Mapping[str, Path]) -> Mapping[str, float]:
+        times = _time(artifacts, dict.fromkeys(artifacts, board.engine), prepared)
+        return {name: float(row["ms"]) for name, row in times.items()}
+
+    trace.say("lower", f"{board.name}: timing graph forms of {board.engine} in turn")
+    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
+        return search_forms(board, Path(scratch), emit, time_in_turn)
+
+
+def _time(
+    artifacts: Mapping[str, Path], engine_of: Mapping[str, str], prepared: Prepared
+) -> "Mapping[str, fastest.Timed]":
+    from edgecompile.profile.time_engines import time_engines
+
+    timed = max(_timed_feeds(prepared), key=lambda t: t.sequence)
+    return time_engines(artifacts, engine_of, timed, prepared.recipe.profile.repeats)
+
+
+def compile_for(
+    board: Target,
+    forms: Sequence[Mapping[str, Any]],
+    prepared: Prepared,
+    folder: Path,
+    trace: Trace,
+) -> Bundle:
     """Lower, emit, judge and time one target's artifact; fill its bundle's folder."""
     from edgecompile.emit import bundle as bundles
     from edgecompile.evaluate import accuracy
@@ -94,6 +128,7 @@ def compile_for(board: Target, prepared: Prepared, folder: Path, trace: Trace) -
         "route": prepared.source.route,
         "recipe": {k: v for k, v in asdict(prepared.recipe).items() if k != "folder"},
         "inputs": dict(prepared.inputs),
+        "forms": [dict(row) for row in forms],
         "calibration": dict(prepared.data.calibrated),
         "evaluation": dict(prepared.data.judged),
         "quantization": _plan_table(prepared.model, plan) | climbed,

@@ -1,4 +1,4 @@
-"""Time artifacts of several engines in turn, for `-t TARGET:fastest` to choose by."""
+"""Time artifacts of engines, or of forms, in turn: `-t TARGET:fastest` chooses by it."""
 
 import tempfile
 from collections.abc import Mapping
@@ -10,19 +10,22 @@ import numpy as np
 from edgecompile.profile.choose_feeds import Timed
 from edgecompile.profile.measure_latency import Case, Request, measure_latency
 
-HOW = "in turn with the other engines in one process; batch 1, median"
+HOW = "in turn with the others in one process; batch 1, median"
 
 
 def time_engines(
-    artifacts: Mapping[str, Path], timed: Timed, repeats: int
+    artifacts: Mapping[str, Path], engines: Mapping[str, str], timed: Timed, repeats: int
 ) -> dict[str, dict[str, Any]]:
-    """Return for each engine the milliseconds of one inference, 1 thread."""
+    """Return for each artifact the milliseconds of one inference, 1 thread.
+
+    `engines` are the artifacts', by the same names.
+    """
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
         file = Path(folder) / "feed.npz"
         np.savez(file, **timed.feed)  # type: ignore[arg-type]
         paths = {name: str(path) for name, path in artifacts.items()}
         cases = [Case(timed.sequence, str(file), timed.phase)]
-        request = Request(paths, cases, 1, repeats, {name: name for name in paths})
+        request = Request(paths, cases, 1, repeats, engines)
         found = measure_latency(request)
     return {
         latency.model: {
