@@ -58,9 +58,7 @@ def compile_target(
     return fastest.compile_fastest(boards, folder, compile_into, time_in_turn)
 
 
-def _search(
-    board: Target, prepared: Prepared, trace: Trace
-) -> tuple[Target, list[dict[str, Any]]]:
+def _search(board: Target, prepared: Prepared, trace: Trace) -> tuple[Target, list[dict[str, Any]]]:
     """Time an engine's graph forms on the artifact; keep the fastest."""
 
     def emit(variant: Target, place: Path) -> Path:
