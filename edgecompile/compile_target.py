@@ -2,13 +2,13 @@
 
 import itertools
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecompile import __version__, engines, fastest
-from edgecompile.errors import GateError
+from edgecompile.errors import EmulationError, GateError
 from edgecompile.gate import down, floor_of, passes_gate, shortfall
 from edgecompile.plan import Plan, rung_of
 from edgecompile.prepare import Prepared
@@ -20,7 +20,9 @@ from edgecompile.trace import Trace
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from edgecompile.data.feed import Feed
     from edgecompile.evaluate.accuracy import Accuracy
+    from edgecompile.evaluate.without_vnni import Answers, Emulated
     from edgecompile.graph import FloatArray
     from edgecompile.profile.choose_feeds import Timed
 
@@ -92,12 +94,12 @@ def compile_for(
 ) -> Bundle:
     """Lower, emit, judge and time one target's artifact; fill its bundle's folder."""
     from edgecompile.emit import bundle as bundles
-    from edgecompile.evaluate import accuracy
+    from edgecompile.evaluate import accuracy, without_vnni
 
     engine = engines.engine(board.engine)
     tried = _attempt(board, prepared, prepared.plan, folder, trace)
     climbed: dict[str, Any] = {}
-    if not passes_gate(prepared, tried.accuracy) and prepared.plan.activations:
+    if not passes_gate(prepared, tried.worse) and prepared.plan.activations:
         tried, climbed = _climb(board, prepared, tried, folder, trace)
     golden, found, plan = prepared.data.golden, tried.accuracy, tried.plan
     floor = floor_of(prepared, found)
@@ -122,6 +124,7 @@ def compile_for(
         "built_with": f"{board.engine} {engine.runtime_version()}",
         "artifact": names[0],
         "accuracy": asdict(found) | {"floor": floor, "kind": "measured", "how": engine.HOW},
+        "accuracy_emulated": without_vnni.table(tried.emulated),
         "golden": {"file": bundles.GOLDEN, **asdict(seen)},
         "route": prepared.source.route,
         "recipe": {k: v for k, v in asdict(prepared.recipe).items() if k != "folder"},
@@ -143,6 +146,14 @@ class Attempt:
     names: list[str]
     answers: "list[list[FloatArray]]"
     accuracy: "Accuracy"
+    emulated: "Emulated | str"
+
+    @property
+    def worse(self) -> "Accuracy":
+        """Return what the gate counts: the worse of what was measured and what was emulated."""
+        from edgecompile.evaluate.without_vnni import worse
+
+        return worse(self.accuracy, self.emulated)
 
 
 def _attempt(
@@ -164,8 +175,44 @@ def _attempt(
     run = engine.runner(folder / names[0])
     answers = [run(feed) for feed in golden]
     metric = accuracy.metric_of(prepared.outputs, prepared.expected[0])
-    found = accuracy.compare(metric, answers, prepared.expected, golden, prepared.outputs)
-    return Attempt(plan, names, answers, found)
+
+    def judge(given: "Answers") -> "Accuracy":
+        kept = slice(0, len(given))
+        truths = prepared.expected[kept]
+        return accuracy.compare(metric, given, truths, golden[kept], prepared.outputs)
+
+    found = judge(answers)
+    emulated: Emulated | str = "what was measured here misses the gate"
+    if passes_gate(prepared, found):
+        emulated = _emulate(board, plan, folder / names[0], golden, answers, judge, trace)
+    return Attempt(plan, names, answers, found, emulated)
+
+
+def _emulate(  # noqa: PLR0917 - an artifact, and what judges it
+    board: Target,
+    plan: Plan,
+    artifact: Path,
+    golden: "Sequence[Feed]",
+    answers: "Answers",
+    judge: "Callable[[Answers], Accuracy]",
+    trace: Trace,
+) -> "Emulated | str":
+    """Judge an int8 artifact without VNNI too, or return why not."""
+    from edgecompile.evaluate.emulate_avx2 import find_qemu
+    from edgecompile.evaluate.without_vnni import SAMPLES, judge_without_vnni, why_not
+    from edgecompile.profile.host import read_host
+
+    qemu = find_qemu()
+    reason = why_not(read_host(), board, qemu) if plan.activations else "no Linear is int8"
+    if reason is not None or qemu is None:
+        return str(reason)
+    doing = f"running the artifact on {min(SAMPLES, len(golden))} of them without VNNI, emulated"
+    trace.say("evaluate", f"{board.name}: {doing}")
+    try:
+        return judge_without_vnni(qemu, board, artifact, golden, answers, judge)
+    except EmulationError as error:
+        trace.say("warning", f"{board.name}: not judged without VNNI: {error}")
+        return str(error)
 
 
 def _climb(
@@ -176,7 +223,7 @@ def _climb(
 
     engine = engines.engine(board.engine)
     model, plan = prepared.model, prepared.plan
-    what = f"{board.name}: {shortfall(prepared, failed.accuracy)}"
+    what = f"{board.name}: {shortfall(prepared, failed.accuracy, failed.emulated)}"
     trace.say("ladder", f"{what}; measuring what each layer loses")
     feeds = list(itertools.islice(prepared.data.calibration, SAMPLES))
     ladder = measure_ladder(model, plan, board, engine.RUNGS, feeds, lower)
@@ -186,7 +233,7 @@ def _climb(
         raise GateError(msg)
 
     def passes(tried: Plan) -> bool:
-        found = _attempt(board, prepared, tried, folder, None).accuracy
+        found = _attempt(board, prepared, tried, folder, None).worse
         trace.say("ladder", f"{board.name}: {found.metric} {down(found.mean)}")
         return passes_gate(prepared, found)
 

@@ -50,6 +50,10 @@ class MissingRuntimeError(EdgeCompileError):
         super().__init__(f"{engine} {fault}: pip install '{package or f'edgecompile[{engine}]'}'")
 
 
+class EmulationError(EdgeCompileError):
+    """An emulated run that gave no answer: the build goes on without it, and says so."""
+
+
 class GateError(EdgeCompileError):
     """An artifact that is not accurate enough: nothing is written."""
 

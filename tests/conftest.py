@@ -19,6 +19,7 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from edgecompile import passes
+from edgecompile.evaluate import emulate_avx2
 from edgecompile.graph import op_histogram
 from edgecompile.probe import take_probe
 
@@ -42,6 +43,13 @@ ENDS = {None: "Model", "sequence": "ForSequenceClassification", "token": "ForTok
 WORDS = ("the", "of", "and", "to", "in", "is", "that", "for", "it", "as", "with", "be", "on", "by",
          "this", "an", "are", "or", "at", "from", "which", "not", "have", "one", "all", "if")
 # fmt: on
+
+
+@pytest.fixture(autouse=True)
+def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide qemu from builds: a host with VNNI would emulate each. Slow tests find it."""
+    if request.node.get_closest_marker("slow") is None:
+        monkeypatch.setattr(emulate_avx2, "find_qemu", lambda: None)
 
 
 # ------------------------------------------------------------------ models on disk

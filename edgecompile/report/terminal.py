@@ -39,6 +39,7 @@ def summary(manifest: Row, profile: Row) -> dict[str, Any]:
         "metric": manifest["accuracy"]["metric"],
         "mean": manifest["accuracy"]["mean"],
         "min": manifest["accuracy"]["min"],
+        "emulated": _emulated(manifest.get("accuracy_emulated", {})),
         "sequence": longest,
         "latency_ms": latency,
         "not_timed": missing["how"] if latency["artifact"] is None else None,
@@ -46,6 +47,13 @@ def summary(manifest: Row, profile: Row) -> dict[str, Any]:
         "warning": data.get("warning"),
         "engines": manifest.get("engines", []),
     }
+
+
+def _emulated(accuracy: Row) -> dict[str, Any] | None:
+    """Return what the same samples gave here and on an emulated CPU, None if they were not run."""
+    if "mean" not in accuracy:
+        return None
+    return {key: accuracy[key] for key in ("mean", "samples")} | {"here": accuracy["here"]["mean"]}
 
 
 def _raised(quantization: Row) -> dict[str, int]:
@@ -114,6 +122,10 @@ def _caption(rows: Sequence[Row]) -> str:
         if row["raised"]:
             counts = ", ".join(f"{count} {rung}" for rung, count in row["raised"].items())
             lines.append(f"{row['target']}: int8 alone missed the gate; Linears now: {counts}")
+        if row["emulated"]:
+            there, here = (f"{row['emulated'][key]:.4f}" for key in ("mean", "here"))
+            samples = f"{row['emulated']['samples']} samples"
+            lines.append(f"{_label(row)}: {there} without VNNI, emulated; here {here}; {samples}")
         if row["not_timed"]:
             lines.append(f"{_label(row)} was not timed: {row['not_timed']}")
         else:

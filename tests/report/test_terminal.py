@@ -73,6 +73,15 @@ def test_what_was_not_timed_has_its_reason() -> None:
     assert "board was not timed: a reason" in shown(row)
 
 
+def test_an_emulated_accuracy_is_told_apart() -> None:
+    """It stands below the table with what this host gave for the same samples; nothing if none."""
+    found = {"mean": 0.9967, "samples": 8, "here": {"mean": 0.9984}, "kind": "emulated"}
+    row = terminal.summary(MANIFEST | {"accuracy_emulated": found}, profile(20.0))
+    assert "board: 0.9967 without VNNI, emulated; here 0.9984; 8 samples" in shown(row)
+    skipped = MANIFEST | {"accuracy_emulated": {"skipped": "a reason"}}
+    assert "emulated" not in shown(terminal.summary(skipped, profile(20.0)))
+
+
 def test_raised_layers_are_said_aloud() -> None:
     """An artifact that needed more than int8 says how much of it is int8."""
     rungs = {str(n): {"rung": rung} for n, rung in enumerate(["int8", "float", "int8", "dynamic"])}

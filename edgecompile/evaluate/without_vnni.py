@@ -1,0 +1,94 @@
+"""An x86 target that does not ask for VNNI is judged without it too: emulated, if this host has it.
+
+VNNI sums int8 products in 32 bits; AVX2 before it sums pairs in 16, which may saturate. A host with
+VNNI cannot see that of itself.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgecompile.evaluate.accuracy import Accuracy
+from edgecompile.evaluate.emulate_avx2 import emulate, how
+from edgecompile.profile.host import Host
+from edgecompile.target import Target
+
+if TYPE_CHECKING:
+    from edgecompile.data.feed import Feed
+    from edgecompile.graph import FloatArray
+
+Answers = Sequence[Sequence["FloatArray"]]
+
+SAMPLES = 8
+"""The first of the golden samples: an emulated CPU is some 50 times slower."""
+
+
+@dataclass(frozen=True, slots=True)
+class Emulated:
+    """How an artifact answers without VNNI, and how the same samples `here`, on this host."""
+
+    accuracy: Accuracy
+    here: Accuracy
+    how: str
+
+
+def why_not(host: Host, target: Target, qemu: str | None) -> str | None:
+    """Return why a target's artifact is not emulated without VNNI here, or None if it is.
+
+    `qemu` is the emulator's path, None where it is not installed.
+    """
+    if target.isa != "x86_64":
+        return f"{target.name} is {target.isa}: VNNI is x86's"
+    if "vnni" in target.cpu_features:
+        return f"every {target.name} has VNNI"
+    reasons = {
+        f"this host is {host.isa}, whose Python qemu-x86_64 cannot run": host.isa != "x86_64",
+        "this host does not say whether it has VNNI": not host.features,
+        "this host has no VNNI itself: what was measured is that case": "vnni" not in host.features,
+        "this host has VNNI and no qemu-x86_64 to hide it: apt install qemu-user": qemu is None,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def judge_without_vnni(  # noqa: PLR0917 - what runs where, and what judges it
+    qemu: str,
+    target: Target,
+    artifact: Path,
+    golden: "Sequence[Feed]",
+    answers: Answers,
+    judge: Callable[[Answers], Accuracy],
+) -> Emulated:
+    """Judge an artifact by the first golden samples on an emulated CPU without VNNI, and here.
+
+    `answers` are this host's; `judge` compares some with the float model's to as many samples.
+    Raises EmulationError.
+    """
+    given = emulate(qemu, artifact, target.engine, golden[:SAMPLES])
+    return Emulated(judge(given), judge(answers[:SAMPLES]), how(qemu))
+
+
+def worse(found: Accuracy, emulated: Emulated | str) -> Accuracy:
+    """Return what was measured, less what the same samples lose without VNNI.
+
+    Few samples are emulated: their own mean would lie below a gate, or above it, by their choice.
+    Where all are, this is the worse of the two. What is not emulated has a reason, and loses
+    nothing.
+    """
+    if isinstance(emulated, str):
+        return found
+    there, here = emulated.accuracy, emulated.here
+    return replace(
+        found,
+        mean=found.mean - max(0.0, here.mean - there.mean),
+        min=min(found.min, there.min),
+        signal=found.signal - max(0.0, here.signal - there.signal),
+    )
+
+
+def table(emulated: Emulated | str) -> Mapping[str, Any]:
+    """Return it as the manifest keeps it, or the reason why there is nothing to keep."""
+    if isinstance(emulated, str):
+        return {"skipped": emulated}
+    here = {key: getattr(emulated.here, key) for key in ("mean", "min", "signal")}
+    return asdict(emulated.accuracy) | {"here": here, "kind": "emulated", "how": emulated.how}
