@@ -4,7 +4,7 @@ A *Linear* is `Y = X @ W (+ b)` with W [in, out] and b [out] as initializers: th
 graph writes it as MatMul, then Add.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,10 +80,15 @@ def weight_of(linear: Linear) -> FloatArray:
 
 def weight_array(value: ir.Value) -> FloatArray:
     """Return the array of an initializer."""
+    return weight_tensor(value).numpy()
+
+
+def weight_tensor(value: ir.Value) -> ir.TensorProtocol:
+    """Return the tensor of an initializer."""
     if value.const_value is None:
         msg = f"initializer '{value.name}' holds no array"
         raise ValueError(msg)
-    return value.const_value.numpy()
+    return value.const_value
 
 
 def dim(value: ir.Value, axis: int) -> int:
@@ -136,16 +141,29 @@ def _with_bias(matmul: ir.Node, width: int) -> Linear:
     return Linear(matmul, None, None)
 
 
-def add_initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:
+def lazy_tensor(shape: Sequence[int], compute: Callable[[], FloatArray]) -> ir.LazyTensor:
+    """Return a float32 tensor that is computed each time it is read, and not kept.
+
+    So a pass may change every weight without a second copy of the model.
+    """
+    return ir.LazyTensor(lambda: ir.Tensor(compute()), ir.DataType.FLOAT, ir.Shape(shape))
+
+
+def add_initializer(graph: ir.Graph, name: str, array: Array | ir.LazyTensor) -> ir.Value:
     """Put an array into a graph under a name that is still free."""
     free, count = name, 0
     while free in graph.initializers:
         count += 1
         free = f"{name}_{count}"
-    array = np.asarray(array, order="C")
-    tensor = ir.Tensor(array, name=free)
+    tensor: ir.TensorProtocol = (
+        array if isinstance(array, ir.LazyTensor) else ir.Tensor(np.asarray(array, order="C"))
+    )
+    tensor.name = free
     value = ir.Value(
-        name=free, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
+        name=free,
+        shape=ir.Shape(tensor.shape.numpy()),
+        type=ir.TensorType(tensor.dtype),
+        const_value=tensor,
     )
     graph.register_initializer(value)
     return value

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
     from edgecompile.graph import Array
 
+BIG_BYTES = 1_000_000_000
+"""Of a model with more weights than this, no copy is made for the sake of speed."""
+PREPACKING_OFF = "session.disable_prepacking"
+"""Prepacking keeps a second copy of all weights, in the order in which kernels read them."""
 SHARED_FROM_BYTES = 1024
 """Smaller tensors travel inside the graph: onnxruntime folds and reads them while it loads."""
 
@@ -34,6 +38,8 @@ def session(
         if name not in known:
             proto.graph.output.add(name=name)
     options = session_options(threads=threads, optimise=optimise)
+    if sum(array.nbytes for array in weights.values()) > BIG_BYTES:
+        options.add_session_config_entry(PREPACKING_OFF, "1")
     shared = [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
     options.add_external_initializers(list(weights), shared)  # what the optimiser may look at
     for name, value in zip(weights, shared, strict=True):
@@ -78,7 +84,7 @@ def session_options(*, threads: int, optimise: bool = True) -> "onnxruntime.Sess
     options.log_severity_level = 3
     if not optimise:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.add_session_config_entry("session.disable_prepacking", "1")
+        options.add_session_config_entry(PREPACKING_OFF, "1")
     return options
 
 

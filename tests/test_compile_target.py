@@ -25,6 +25,8 @@ VNNI = host.Host("a PC", "x86_64", frozenset({"avx2", "avx512_vnni", "vnni"}), 1
 @pytest.fixture
 def vnni(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make this host one with VNNI, as far as the build reads."""
+    # The profile first: imported under the patch, it would keep the pretended host for good.
+    monkeypatch.setattr("edgecompile.profile.profile_host.read_host", lambda: VNNI)
     monkeypatch.setattr(host, "read_host", lambda: VNNI)
 
 

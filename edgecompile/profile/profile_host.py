@@ -12,7 +12,7 @@ from edgecompile.profile.choose_feeds import Timed
 from edgecompile.profile.host import Host, read_host, why_not
 from edgecompile.profile.measure_latency import Case, Request, measure_latency
 from edgecompile.profile.measure_memory import measure_memory
-from edgecompile.profile.quantize_dynamic import quantize_dynamic
+from edgecompile.profile.quantize_dynamic import model_bytes, quantize_dynamic
 from edgecompile.target import Target
 
 Number = dict[str, Any]
@@ -59,7 +59,7 @@ def _sizes(models: Mapping[str, Path]) -> list[Number]:
     return [
         {
             "name": "size",
-            "value": sum(p.stat().st_size for p in path.parent.glob(f"{path.name}*")),
+            "value": model_bytes(path),
             "unit": "bytes",
             "kind": "measured",
             "how": "size of the model's files",

@@ -8,11 +8,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+from edgecompile.session import BIG_BYTES
+
 TIME_LIMIT_S = 1800
 
 
-def quantize_dynamic(model: Path, output: Path) -> str | None:
-    """Write the dynamic int8 model; return None, or why onnxruntime could not."""
+def model_bytes(model: Path) -> int:
+    """Return the bytes of a model's files: its weights may lie beside it."""
+    return sum(p.stat().st_size for p in model.parent.glob(f"{model.name}*"))
+
+
+def quantize_dynamic(model: Path, output: Path, largest_bytes: int = BIG_BYTES) -> str | None:
+    """Write the dynamic int8 model; return None, or why there is none."""
+    size = model_bytes(model)
+    if size > largest_bytes:
+        return (
+            f"not tried: the float model has {size / 1e9:.1f} GB, and onnxruntime's quantizer"
+            f" needs several times that (limit: {largest_bytes / 1e9:.1f} GB)"
+        )
     done = subprocess.run(  # noqa: S603 - our own interpreter and module
         [sys.executable, "-P", "-m", __name__, str(model), str(output)],
         capture_output=True,

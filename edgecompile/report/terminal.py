@@ -43,6 +43,7 @@ def summary(manifest: Row, profile: Row) -> dict[str, Any]:
         "sequence": longest,
         "latency_ms": latency,
         "not_timed": missing["how"] if latency["artifact"] is None else None,
+        "no_dynamic": profile.get("dynamic_int8_failed"),
         "one": _one(phase, data.get("kind", ""), longest),
         "warning": data.get("warning"),
         "engines": manifest.get("engines", []),
@@ -133,6 +134,8 @@ def _caption(rows: Sequence[Row]) -> str:
                 f"{_label(row)}: {METRICS[row['metric']]} to float; median of one inference of"
                 f" {row['one']}, 1 thread, measured here"
             )
+        if row["no_dynamic"]:
+            lines.append(f"{_label(row)}: no dynamic int8 to compare with: {row['no_dynamic']}")
     lines += dict.fromkeys(f"warning: {row['warning']}" for row in rows if row["warning"])
     return "\n".join(lines)
 

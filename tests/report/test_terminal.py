@@ -82,6 +82,13 @@ def test_an_emulated_accuracy_is_told_apart() -> None:
     assert "emulated" not in shown(terminal.summary(skipped, profile(20.0)))
 
 
+def test_a_missing_peer_has_its_reason() -> None:
+    """Where dynamic int8 could not be made, or was not tried, the table says why."""
+    row = terminal.summary(MANIFEST, profile(20.0) | {"dynamic_int8_failed": "not tried: big"})
+    assert "board: no dynamic int8 to compare with: not tried: big" in shown(row)
+    assert "no dynamic" not in shown(terminal.summary(MANIFEST, profile(20.0)))
+
+
 def test_raised_layers_are_said_aloud() -> None:
     """An artifact that needed more than int8 says how much of it is int8."""
     rungs = {str(n): {"rung": rung} for n, rung in enumerate(["int8", "float", "int8", "dynamic"])}

@@ -14,10 +14,12 @@ from edgecompile.graph import (
     FloatArray,
     Linear,
     add_initializer,
+    lazy_tensor,
     linears,
     present,
     sweep,
     weight_array,
+    weight_tensor,
 )
 from edgecompile.passes import rewrite
 from edgecompile.plan import Plan
@@ -68,9 +70,11 @@ def _part_from_floats(graph: ir.Graph, users: list[Linear], planned: set[ir.Node
 
 
 def _rescale(graph: ir.Graph, value: ir.Value, factors: FloatArray) -> None:
-    """Replace a weight by a scaled copy: the caller's model keeps its own."""
-    tensor = ir.Tensor((weight_array(value) * factors).astype(np.float32), name=value.name)
-    graph.initializers[str(value.name)].const_value = tensor
+    """Replace a weight by a scaled one: the caller's model keeps its own."""
+    old = weight_tensor(value)
+    new = lazy_tensor(old.shape.numpy(), lambda: (old.numpy() * factors).astype(np.float32))
+    new.name = value.name
+    graph.initializers[str(value.name)].const_value = new
 
 
 def _value_projection(

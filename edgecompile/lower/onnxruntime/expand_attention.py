@@ -22,11 +22,12 @@ from edgecompile.graph import (
     add_int64,
     constant,
     dim,
+    lazy_tensor,
     linears,
     present,
     substitute,
     sweep,
-    weight_of,
+    weight_tensor,
 )
 from edgecompile.passes import rewrite
 from edgecompile.plan import Plan
@@ -71,7 +72,9 @@ def _pack(
     name, tape = f"{node.name}.qkv", ir.tape.Tape()
     key = tuple(v for p in parts for v in (p.weight, p.bias) if v is not None)
     if key not in joined:
-        weight = np.concatenate([weight_of(p) for p in parts], axis=1)
+        weights = [weight_tensor(p.weight) for p in parts]
+        shape = (dim(parts[0].weight, 0), 3 * dim(parts[0].weight, 1))
+        weight = lazy_tensor(shape, lambda: np.concatenate([w.numpy() for w in weights], axis=1))
         bias = np.concatenate([constant(p.bias) for p in parts])
         joined[key] = (
             add_initializer(graph, f"{name}.weight", weight),

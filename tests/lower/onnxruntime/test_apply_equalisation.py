@@ -1,5 +1,6 @@
 """Equalising factors go into the graph, and the graph computes the same."""
 
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from edgecompile.facts import EQUALISED
+from edgecompile.lower.onnxruntime.apply_equalisation import apply_equalisation
 from edgecompile.plan import FLOAT, Activation, Plan
 
 Parse = Callable[..., ir.Model]
@@ -171,3 +173,23 @@ def test_any_factors_leave_the_outputs_alone(
 ) -> None:
     """Four orders of magnitude between channels change nothing but rounding."""
     equalise(graph(ATTENDED, **NUMBERS), plan(name, factors=factors))
+
+
+def test_no_second_copy_of_the_weights_is_made(graph: Parse) -> None:
+    """Equalised weights are computed when they are read: a big model is not held twice."""
+    width = 512
+    text = LINEAR.replace("s,8", f"s,{width}")
+    weight = np.ones((width, width), np.float32)
+    model = graph(text, wq=weight, bq=np.zeros(width, np.float32))
+    mean, factors = np.zeros(width, np.float32), np.full(width, 2, np.float32)
+    wanted = Plan({"a": Activation(-4.0, 4.0, factors, mean, 0.5)})
+    tracemalloc.start()
+    try:
+        after = apply_equalisation.run(model, wanted)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < weight.nbytes / 2
+    scaled = after.graph.initializers["wq"].const_value
+    assert scaled is not None
+    np.testing.assert_array_equal(scaled.numpy(), 2 * weight)
