@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 Lower = Callable[["ir.Model", Plan, Target], "ir.Model"]
 
 SAMPLES, TOKENS = 8, 128
+WEIGHT_TOKENS = 1
+"""Weights alone are rounded for steps of one token, which wait for memory: those are timed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +115,9 @@ def _milliseconds(
             shapes.setdefault(str(linear.x.name), []).append(shape)
     kinds = [rung for rung in RUNGS if rung in ("int8", "float", *rungs)]
     every = [shape for row in shapes.values() for shape in row]
+    tokens = WEIGHT_TOKENS if plan.weights else TOKENS
     times = measure_linears(
-        every, TOKENS, kinds, lambda m, p: lower(m, replace(p, weights=plan.weights), forms)
+        every, tokens, kinds, lambda m, p: lower(m, replace(p, weights=plan.weights), forms)
     )
     return {
         name: {rung: sum(times[shape][rung] for shape in row) for rung in kinds}
