@@ -290,6 +290,12 @@ def _plan_table(model: "ir.Model", plan: Plan) -> dict[str, Any]:
     activations = {
         name: {"low": a.low, "high": a.high, "alpha": a.alpha}
         for name, a in plan.activations.items()
+        if not plan.weights
     }
     rungs = {linear.name: asdict(rung_of(plan, linear)) for linear in linears(model.graph)}
-    return {"activations": activations, "linears": rungs, "embeddings_int8": plan.embeddings}
+    return {
+        "lowest": plan.lowest,
+        "activations": activations,
+        "linears": rungs,
+        "embeddings_int8": plan.embeddings,
+    }

@@ -57,6 +57,8 @@ def _linears(model: ir.Model) -> list[dict[str, Any]]:
         shape = _low_bit_shape(node)
         if shape is not None:
             kind = (INT8_OPERATORS | ROUNDED_OPERATORS)[node.op_type]
+            if "bits" in node.attributes:
+                kind = f"int{node.attributes['bits'].as_int()} weight by blocks, float activation"
             rows.append({"name": node.name, "shape": shape, "format": kind, "why": ""})
     for linear in linears(model.graph):
         why = reasons.get(linear.name, NOT_PLANNED if ours else NOT_OURS)

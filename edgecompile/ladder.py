@@ -29,15 +29,21 @@ if TYPE_CHECKING:
 Lower = Callable[["ir.Model", Plan, Target], "ir.Model"]
 
 SAMPLES, TOKENS = 8, 128
+WEIGHT_TOKENS = 1
+"""Weights alone are rounded for steps of one token, which wait for memory: those are timed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """What each tensor's Linears lose and take by rung, and the moves in their order."""
+    """What each tensor's Linears lose and take by rung, and the moves in their order.
+
+    `lowest` is what the rung called "int8" is: another one where only weights are rounded.
+    """
 
     lost: Mapping[str, Mapping[str, float]]
     ms: Mapping[str, Mapping[str, float]]
     moves: Sequence[Move]
+    lowest: str = "int8"
 
     def table(self, model: "ir.Model") -> dict[str, Any]:
         """Return it as plain data, for the manifest."""
@@ -45,18 +51,21 @@ class Ladder:
             {
                 "tensor": name,
                 "linears": readers(model, name) or [name],
-                "lost_r2": dict(row),
-                "ms": dict(self.ms.get(name, {})),
+                "lost_r2": self._named(row),
+                "ms": self._named(self.ms.get(name, {})),
             }
             for name, row in self.lost.items()
         ]
         return {"tensors": rows, "moves": [asdict(move) for move in self.moves]}
 
+    def _named(self, row: Mapping[str, float]) -> dict[str, float]:
+        return {self.lowest if rung == "int8" else rung: value for rung, value in row.items()}
+
     def worst(self, model: "ir.Model") -> str:
         """Name the layers that lose most."""
         name, row = next(iter(self.lost.items()))
         layers = [f"'{layer}'" for layer in readers(model, name)] or [name]
-        what = f"worst layer: {', '.join(layers)}, which in int8 alone"
+        what = f"worst layer: {', '.join(layers)}, which in {self.lowest} alone"
         return f"{what} loses {row['int8']:.1%} of the output's R²"
 
 
@@ -70,12 +79,13 @@ def measure_ladder(  # noqa: PLR0917 - what to measure, for whom, and how to low
 ) -> Ladder:
     """Measure sensitivities and times on this host, in a target's number formats.
 
-    `rungs` are those between int8 and float that the target's engine has.
+    `rungs` are those between int8 and float that the target's engine has; weights alone have none.
     """
     from edgecompile.evaluate import accuracy
     from edgecompile.evaluate.sensitivity import measure_sensitivity
     from edgecompile.session import answer, session
 
+    rungs = () if plan.weights else rungs
     forms = replace(REFERENCE, activation=board.activation, weight=board.weight)
     expected = answer(session(lower(model, FLOAT, forms)), feeds)
 
@@ -88,7 +98,7 @@ def measure_ladder(  # noqa: PLR0917 - what to measure, for whom, and how to low
         tensors, rungs, lambda tensor, rung: only(model, plan, tensor, rung), judge
     )
     ms = _milliseconds(model, plan, forms, rungs, lower)
-    return Ladder(lost, ms, order_moves(lost, ms))
+    return Ladder(lost, ms, order_moves(lost, ms), plan.lowest)
 
 
 def _milliseconds(
@@ -105,7 +115,10 @@ def _milliseconds(
             shapes.setdefault(str(linear.x.name), []).append(shape)
     kinds = [rung for rung in RUNGS if rung in ("int8", "float", *rungs)]
     every = [shape for row in shapes.values() for shape in row]
-    times = measure_linears(every, TOKENS, kinds, lambda m, p: lower(m, p, forms))
+    tokens = WEIGHT_TOKENS if plan.weights else TOKENS
+    times = measure_linears(
+        every, tokens, kinds, lambda m, p: lower(m, replace(p, weights=plan.weights), forms)
+    )
     return {
         name: {rung: sum(times[shape][rung] for shape in row) for rung in kinds}
         for name, row in shapes.items()

@@ -1,4 +1,4 @@
-"""The quantization plan: what becomes int8 and with which numbers. It knows no engine.
+"""The quantization plan: what becomes low-bit and with which numbers. It knows no engine.
 
 It is plain data, decided once for all targets. An activation's range is that of the tensor after
 its equalising factors: x / smoothing.
@@ -29,16 +29,28 @@ class Activation:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Activations by tensor name; Linears that stay float, each with the reason."""
+    """Activations by tensor name; Linears that stay float, each with the reason.
+
+    `weights` is "int8" or "int4" where only weights are rounded, by blocks, and no range is used.
+    """
 
     activations: Mapping[str, Activation] = field(default_factory=dict)
     kept_float: Mapping[str, str] = field(default_factory=dict)
     embeddings: bool = False
+    weights: str = ""
+
+    @property
+    def lowest(self) -> str:
+        """Return the rung on which a Linear is that the ladder did not raise."""
+        return f"{self.weights} weights" if self.weights else "int8"
 
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One Linear's precision: "int8", "dynamic" (int8, its range found at run time) or "float"."""
+    """One Linear's precision: "int8", "dynamic" (int8, its range found at run time) or "float".
+
+    Where only weights are rounded, "int8 weights" or "int4 weights" is in the place of "int8".
+    """
 
     rung: str
     why: str
@@ -51,7 +63,7 @@ def rung_of(plan: Plan, linear: Linear) -> Rung:
         return Rung("float", plan.kept_float.get(linear.name, "it is not in the plan"))
     if activation.dynamic:
         return Rung("dynamic", activation.dynamic)
-    return Rung("int8", "")
+    return Rung(plan.lowest, "")
 
 
 FLOAT = Plan()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from edgecompile import files
 from edgecompile.errors import ChangedError
 from edgecompile.plan import FLOAT, Plan
-from edgecompile.recipe import Recipe
+from edgecompile.recipe import WEIGHT_SCHEMES, Recipe
 from edgecompile.stages import lower, run_stage
 from edgecompile.target import REFERENCE
 from edgecompile.trace import Trace
@@ -94,6 +94,8 @@ def _prepare(
     if recipe.quantize.scheme == "int8":
         trace.say("quantize", f"observing {len(data.calibration)} calibration samples")
         plan = _quantize(model, reference, data, recipe, trace)
+    elif recipe.quantize.scheme in WEIGHT_SCHEMES:
+        plan = _quantize_weights(model, recipe, trace)
     trace.say("evaluate", f"asking the float model for answers to {len(data.golden)} {data.judges}")
     native = source.route == "native"
     expected = answer(session(reference if native else _pooled(source, part)), data.golden)
@@ -175,4 +177,15 @@ def _quantize(
         with trace.step("quantize", "observe-hessians") as done:
             plan = observe_hessians(reference, plan, data.calibration)
             done(reference)
+    return plan
+
+
+def _quantize_weights(model: "ir.Model", recipe: Recipe, trace: Trace) -> Plan:
+    from edgecompile.quantize.plan_weights import plan_weights
+
+    weights = WEIGHT_SCHEMES[recipe.quantize.scheme]
+    trace.say("quantize", f"{weights} weights, by blocks; no calibration is needed")
+    with trace.step("quantize", "plan-weights") as done:
+        plan = plan_weights(model, weights)
+        done(model)
     return plan

@@ -45,7 +45,9 @@ class EvaluateTable:
 
 @dataclass(frozen=True, slots=True)
 class QuantizeTable:
-    """`scheme` is "int8" or "none"; `ranges` a method of quantize/choose_range.py.
+    """`scheme` is one of QUANTIZE's; `ranges` a method of quantize/choose_range.py.
+
+    "int8-weights" and "int4-weights" round nothing but weights: no range is chosen for them.
 
     `ladder` lets layers have more precision where the gate does not hold.
     """
@@ -58,8 +60,10 @@ class QuantizeTable:
     ladder: bool = True
 
 
+WEIGHT_SCHEMES = {"int8-weights": "int8", "int4-weights": "int4"}
+"""The schemes that round weights alone, by blocks, and the format of each."""
 QUANTIZE = {
-    "scheme": ("int8", "none"),
+    "scheme": ("int8", *WEIGHT_SCHEMES, "none"),
     "ranges": ("minmax", "moving-average", "percentile", "entropy", "mse"),
     "rounding": ("nearest", "gptq"),
 }

@@ -8,8 +8,8 @@ import pytest
 
 from edgecompile import emit
 from edgecompile.emit import smoke
-from edgecompile.engines import REFERENCE, check_installed, engine
-from edgecompile.errors import MissingRuntimeError
+from edgecompile.engines import REFERENCE, check_installed, check_scheme, engine
+from edgecompile.errors import MissingRuntimeError, UnsupportedError
 from edgecompile.target import NOT_ENGINES, load
 
 NAMES = [m.name for m in pkgutil.iter_modules(emit.__path__) if m.name not in NOT_ENGINES]
@@ -44,3 +44,22 @@ def test_a_runtime_that_is_too_old_is_one_line(monkeypatch: pytest.MonkeyPatch) 
     )
     monkeypatch.setattr("edgecompile.emit.onnxruntime.runtime_version", lambda: "1.24.0")
     check_installed(board)
+
+
+def test_a_scheme_that_an_engine_or_an_old_runtime_lacks_is_one_line() -> None:
+    """Target, scheme, what next; where it runs, nothing is said."""
+    with pytest.raises(UnsupportedError) as caught:
+        check_scheme(load("x86-64:openvino"), "int4-weights")
+    assert str(caught.value) == (
+        "x86-64:openvino: [quantize] scheme 'int4-weights' is not made for openvino;"
+        " ask for 'int8', or choose x86-64:onnxruntime"
+    )
+    with pytest.raises(UnsupportedError) as caught:
+        check_scheme(load("raspberry-pi-5"), "int8-weights")
+    assert str(caught.value) == (
+        "raspberry-pi-5: [quantize] scheme 'int8-weights' needs onnxruntime 1.23, its file allows"
+        " >=1.17; raise `runtime` there, or choose another scheme"
+    )
+    check_scheme(load("raspberry-pi-5"), "int4-weights")
+    check_scheme(load("x86-64"), "int8-weights")
+    check_scheme(load("x86-64:openvino"), "int8")

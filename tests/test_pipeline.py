@@ -13,7 +13,13 @@ import onnx_ir as ir
 import pytest
 
 from edgecompile import pipeline, recipe, target
-from edgecompile.errors import ChangedError, GateError, OutputError, UnknownNameError
+from edgecompile.errors import (
+    ChangedError,
+    GateError,
+    OutputError,
+    UnknownNameError,
+    UnsupportedError,
+)
 from edgecompile.export.read_model import export, find_source
 from edgecompile.inspect_file import inspect_file
 from edgecompile.passes import passes_of, run
@@ -273,6 +279,54 @@ def test_each_tool_can_be_used_alone(
     (other,) = build(model, tmp_path / "other", "x86-64", wishes=recipe)
     assert other.manifest["files"]["model.onnx"] != plain.manifest["files"]["model.onnx"]
     assert other.manifest["recipe"]["quantize"] == dataclasses.asdict(recipe.quantize)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_weights_alone_can_be_rounded(
+    bits: int, checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    """No range is in the manifest, and no Linear of the artifact is float or int8 throughout."""
+    recipe = dataclasses.replace(LOOSE, quantize=QuantizeTable(scheme=f"int{bits}-weights"))
+    (bundle,) = build(checkpoint(), tmp_path / "dist", "x86-64", wishes=recipe)
+    formats = {row["format"] for row in inspect_file(bundle.folder)["linears"]}
+    assert formats == {f"int{bits} weight by blocks, float activation"}
+    quantization = bundle.manifest["quantization"]
+    assert not quantization["activations"]
+    assert {row["rung"] for row in quantization["linears"].values()} == {f"int{bits} weights"}
+    steps = {step["name"] for step in bundle.manifest["steps"]}
+    assert "plan-weights" in steps
+    assert "observe-ranges" not in steps
+
+
+def test_rounded_weights_below_the_gate_become_float(
+    checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    """As for int8, some Linears are raised; a gate that needs all of them float fails."""
+    model, weights = checkpoint(), QuantizeTable(scheme="int4-weights")
+    (plain,) = build(
+        model, tmp_path / "a", "x86-64", wishes=dataclasses.replace(LOOSE, quantize=weights)
+    )
+    floor = (1 + plain.manifest["accuracy"]["mean"]) / 2
+    strict = dataclasses.replace(QUICK, quantize=weights, gate=GateTable(cosine_mean=floor))
+    (raised,) = build(model, tmp_path / "b", "x86-64", wishes=strict)
+    assert raised.manifest["accuracy"]["mean"] >= floor
+    rungs = {row["rung"] for row in raised.manifest["quantization"]["linears"].values()}
+    assert rungs == {"int4 weights", "float"}
+    strict = dataclasses.replace(strict, gate=GateTable(cosine_mean=1.0))
+    with pytest.raises(GateError, match="in int4 weights alone"):
+        build(model, tmp_path / "c", "x86-64", wishes=strict)
+
+
+def test_a_scheme_that_a_target_lacks_is_said_before_any_work(
+    checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Nothing is exported or written for the other targets first."""
+    recipe = dataclasses.replace(LOOSE, quantize=QuantizeTable(scheme="int8-weights"))
+    trace = pipeline.Trace()
+    with pytest.raises(UnsupportedError, match="needs onnxruntime"):
+        list(pipeline.build(checkpoint(), ["x86-64", "aarch64"], tmp_path / "dist", recipe, trace))
+    assert not trace.steps
+    assert not (tmp_path / "dist").exists()
 
 
 def test_a_float_artifact_is_not_sold_as_int8(

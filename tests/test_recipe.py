@@ -8,7 +8,7 @@ import pytest
 
 from edgecompile import recipe as recipes
 from edgecompile.errors import EdgeCompileError, RecipeError, UnknownNameError
-from edgecompile.recipe import Recipe
+from edgecompile.recipe import QUANTIZE, Recipe
 
 DATA_KEYS = "column, data, samples"
 GATE_KEYS = "agreement, cosine_mean, next_token, signal"
@@ -179,7 +179,7 @@ def test_every_type_is_checked(write: Path, table: str, key: str, value: str) ->
         ),
         (
             "[quantize]\nscheme = 'int9'\n",
-            "R, [quantize] scheme: 'int9' is not known; known: int8, none",
+            "R, [quantize] scheme: 'int9' is not known; known: " + ", ".join(QUANTIZE["scheme"]),
         ),
         ("[quantize]\nladder = 1\n", "R, [quantize] ladder: must be true or false, found 1"),
         (

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 ARTIFACT = "model.onnx"
 RUNGS = ("dynamic",)
 """What this engine has between int8 and float."""
+WEIGHTS = {"int4-weights": (1, 17), "int8-weights": (1, 23)}
+"""The schemes of rounded weights that this engine has, and the oldest runtime that runs each.
+
+1.21.1 refuses 8 bits, 1.22.0 has them for some CPUs alone: elsewhere each inference fails (tried).
+"""
 ONE_FILE_BYTES = 1_900_000_000
 """A protobuf holds less than 2 GB: larger weights go into a file beside it."""
 HOW = "the artifact executed by onnxruntime on this host, at default session options"

@@ -29,14 +29,12 @@ def decide_plan(
     Without equalisation all factors are 1; without bias correction all means are 0.
     """
     readers: dict[str, list[Linear]] = {}
-    kept: dict[str, str] = {}
-    total = sum(weight_of(linear).size for linear in linears(model.graph))
+    kept = small_outputs(model)
     for linear in linears(model.graph):
         name = str(linear.x.name)
-        share = weight_of(linear).size / total
-        if linear.y.is_graph_output() and share <= SMALL_SHARE:
-            kept[linear.name] = f"it makes the model's output and holds {share:.2%} of the weights"
-        elif name not in observed:
+        if linear.name in kept:
+            continue
+        if name not in observed:
             kept[linear.name] = "calibration saw nothing of its input"
         else:
             readers.setdefault(name, []).append(linear)
@@ -53,6 +51,19 @@ def decide_plan(
             none = np.zeros_like(activation.mean)
             activations[name] = activation if correct_bias else replace(activation, mean=none)
     return Plan(activations, kept, embeddings=True)
+
+
+def small_outputs(model: ir.Model) -> dict[str, str]:
+    """Return the Linears that make an output and hold a small share of all weights, and why."""
+    every = list(linears(model.graph))
+    total = sum(weight_of(linear).size for linear in every)
+    ends = [linear for linear in every if linear.y.is_graph_output()]
+    shares = {linear.name: weight_of(linear).size / total for linear in ends}
+    return {
+        name: f"it makes the model's output and holds {share:.2%} of the weights"
+        for name, share in shares.items()
+        if share <= SMALL_SHARE
+    }
 
 
 def _sharing_weights(readers: Mapping[str, Sequence[Linear]]) -> list[list[str]]:

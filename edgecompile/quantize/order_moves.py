@@ -2,6 +2,8 @@
 
     int8 -> dynamic (8 bits, the range found at each inference) -> float
 
+Where only weights are rounded, their rung is in int8's place, and the next one is float.
+
 A move takes all Linears that read one tensor up by one or two rungs. It gains a part of what the
 model's output loses and costs milliseconds; moves are made in the order of gain per millisecond.
 """
@@ -77,7 +79,8 @@ def raise_precision(model: ir.Model, plan: Plan, moves: Sequence[Move]) -> Plan:
     activations, kept = dict(plan.activations), dict(plan.kept_float)
     embeddings = plan.embeddings
     for move in moves:
-        why = f"the gate did not hold; in int8 it loses {move.lost:.1e} of the output's R² alone"
+        loses = f"it loses {move.lost:.1e} of the output's R² alone"
+        why = f"the gate did not hold; in {plan.lowest} {loses}"
         if move.tensor == TABLES:
             embeddings = False
         elif move.rung == "dynamic":
@@ -85,7 +88,7 @@ def raise_precision(model: ir.Model, plan: Plan, moves: Sequence[Move]) -> Plan:
         else:
             kept |= dict.fromkeys(readers(model, move.tensor), why)
             del activations[move.tensor]
-    return Plan(activations, kept, embeddings)
+    return replace(plan, activations=activations, kept_float=kept, embeddings=embeddings)
 
 
 def only(model: ir.Model, plan: Plan, tensor: str, rung: str) -> Plan:
@@ -94,7 +97,7 @@ def only(model: ir.Model, plan: Plan, tensor: str, rung: str) -> Plan:
         return Plan(embeddings=True)
     kept = {n: w for n, w in plan.kept_float.items() if n in readers(model, tensor)}
     activation = replace(plan.activations[tensor], dynamic="tried" if rung == "dynamic" else "")
-    return Plan({tensor: activation}, kept)
+    return Plan({tensor: activation}, kept, weights=plan.weights)
 
 
 def readers(model: ir.Model, tensor: str) -> list[str]:

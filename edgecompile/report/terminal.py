@@ -62,7 +62,8 @@ def _raised(quantization: Row) -> dict[str, int]:
     if "ladder" not in quantization:
         return {}
     rungs = [row["rung"] for row in quantization["linears"].values()]
-    return {rung: rungs.count(rung) for rung in ("int8", "dynamic", "float")}
+    lowest = quantization.get("lowest", "int8")
+    return {rung: rungs.count(rung) for rung in (lowest, "dynamic", "float")}
 
 
 def build_table(rows: Sequence[Row]) -> "Table":
@@ -121,8 +122,9 @@ def _caption(rows: Sequence[Row]) -> str:
     ]
     for row in rows:
         if row["raised"]:
+            lowest = next(iter(row["raised"]))
             counts = ", ".join(f"{count} {rung}" for rung, count in row["raised"].items())
-            lines.append(f"{row['target']}: int8 alone missed the gate; Linears now: {counts}")
+            lines.append(f"{row['target']}: {lowest} alone missed the gate; Linears now: {counts}")
         if row["emulated"]:
             there, here = (f"{row['emulated'][key]:.4f}" for key in ("mean", "here"))
             samples = f"{row['emulated']['samples']} samples"
