@@ -21,6 +21,7 @@ HIDDEN, LAYERS, HEADS, WIDE, WORDS, POSITIONS = 1024, 24, 16, 4096, 30522, 512
 LAYER = 4 * HIDDEN * HIDDEN + 2 * HIDDEN * WIDE
 """Parameters of a layer, without its vectors."""
 GOAL = 2.5
+"""Of BERT-large's size; a bigger one must build at all."""
 TEXTS = "edge devices have little memory\nso a compiler should need little too\n" * 4
 RECIPE = """
 [shapes]
@@ -71,7 +72,7 @@ def main() -> None:
     figures = {"float_bytes": floats, "artifact_bytes": int8, "peak_ratio": ratio}
     figures |= {"largest_bytes": ran.largest_bytes, "seconds": ran.seconds}
     save(arguments.json, {"machine": machine(), "layers": layers, **figures})
-    sys.exit(ratio > GOAL)
+    sys.exit(arguments.gigabytes is None and ratio > GOAL)
 
 
 def write_recipe(folder: Path) -> Path:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgecompile.graph import Array
 
 BIG_BYTES = 1_000_000_000
-"""Of a model with more weights than this, no copy is made for the sake of speed."""
+"""Of a model with more weights than this, no second copy is kept for the sake of speed."""
 PREPACKING_OFF = "session.disable_prepacking"
 """Prepacking keeps a second copy of all weights, in the order in which kernels read them."""
 SHARED_FROM_BYTES = 1024
