@@ -2,13 +2,14 @@
 
 import itertools
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecompile import __version__, engines, fastest
-from edgecompile.errors import EmulationError, GateError
+from edgecompile.attempt import Attempt, attempt
+from edgecompile.errors import GateError
 from edgecompile.gate import down, floor_of, passes_gate, shortfall
 from edgecompile.plan import Plan, rung_of
 from edgecompile.prepare import Prepared
@@ -20,10 +21,6 @@ from edgecompile.trace import Trace
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from edgecompile.data.feed import Feed
-    from edgecompile.evaluate.accuracy import Accuracy
-    from edgecompile.evaluate.without_vnni import Answers, Emulated
-    from edgecompile.graph import FloatArray
     from edgecompile.profile.choose_feeds import Timed
 
 
@@ -97,7 +94,7 @@ def compile_for(
     from edgecompile.evaluate import accuracy, without_vnni
 
     engine = engines.engine(board.engine)
-    tried = _attempt(board, prepared, prepared.plan, folder, trace)
+    tried = attempt(board, prepared, prepared.plan, folder, trace)
     climbed: dict[str, Any] = {}
     if not passes_gate(prepared, tried.worse) and prepared.plan.activations:
         tried, climbed = _climb(board, prepared, tried, folder, trace)
@@ -138,83 +135,6 @@ def compile_for(
     return Bundle(folder, bundles.write_manifest(folder, manifest, profile, names), profile)
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """An artifact of one plan: its files, its answers to the golden samples, how good they are."""
-
-    plan: Plan
-    names: list[str]
-    answers: "list[list[FloatArray]]"
-    accuracy: "Accuracy"
-    emulated: "Emulated | str"
-
-    @property
-    def worse(self) -> "Accuracy":
-        """Return what the gate counts: the worse of what was measured and what was emulated."""
-        from edgecompile.evaluate.without_vnni import worse
-
-        return worse(self.accuracy, self.emulated)
-
-
-def _attempt(
-    board: Target, prepared: Prepared, plan: Plan, folder: Path, trace: Trace | None
-) -> Attempt:
-    """Lower, emit and judge; without a trace, silently."""
-    from edgecompile.evaluate import accuracy
-
-    trace = trace or Trace()
-    engine = engines.engine(board.engine)
-    trace.say("lower", f"{board.name}: {board.engine}, opset {board.opset}")
-    lowered = lower(prepared.model, plan, board, trace)
-    with trace.step("emit", board.engine) as done:
-        names = engine.write(lowered, folder, _metadata(board, plan))
-        done(lowered)
-    golden = prepared.data.golden
-    asked = f"{len(golden)} {prepared.data.judges}"
-    trace.say("evaluate", f"{board.name}: running the artifact on {asked}")
-    run = engine.runner(folder / names[0])
-    answers = [run(feed) for feed in golden]
-    metric = accuracy.metric_of(prepared.outputs, prepared.expected[0])
-
-    def judge(given: "Answers") -> "Accuracy":
-        kept = slice(0, len(given))
-        truths = prepared.expected[kept]
-        return accuracy.compare(metric, given, truths, golden[kept], prepared.outputs)
-
-    found = judge(answers)
-    emulated: Emulated | str = "what was measured here misses the gate"
-    if passes_gate(prepared, found):
-        emulated = _emulate(board, plan, folder / names[0], golden, answers, judge, trace)
-    return Attempt(plan, names, answers, found, emulated)
-
-
-def _emulate(  # noqa: PLR0917 - an artifact, and what judges it
-    board: Target,
-    plan: Plan,
-    artifact: Path,
-    golden: "Sequence[Feed]",
-    answers: "Answers",
-    judge: "Callable[[Answers], Accuracy]",
-    trace: Trace,
-) -> "Emulated | str":
-    """Judge an int8 artifact without VNNI too, or return why not."""
-    from edgecompile.evaluate.emulate_avx2 import find_qemu
-    from edgecompile.evaluate.without_vnni import SAMPLES, judge_without_vnni, why_not
-    from edgecompile.profile.host import read_host
-
-    qemu = find_qemu()
-    reason = why_not(read_host(), board, qemu) if plan.activations else "no Linear is int8"
-    if reason is not None or qemu is None:
-        return str(reason)
-    doing = f"running the artifact on {min(SAMPLES, len(golden))} of them without VNNI, emulated"
-    trace.say("evaluate", f"{board.name}: {doing}")
-    try:
-        return judge_without_vnni(qemu, board, artifact, golden, answers, judge)
-    except EmulationError as error:
-        trace.say("warning", f"{board.name}: not judged without VNNI: {error}")
-        return str(error)
-
-
 def _climb(
     board: Target, prepared: Prepared, failed: Attempt, folder: Path, trace: Trace
 ) -> tuple[Attempt, dict[str, Any]]:
@@ -233,7 +153,7 @@ def _climb(
         raise GateError(msg)
 
     def passes(tried: Plan) -> bool:
-        found = _attempt(board, prepared, tried, folder, None).worse
+        found = attempt(board, prepared, tried, folder, None).worse
         trace.say("ladder", f"{board.name}: {found.metric} {down(found.mean)}")
         return passes_gate(prepared, found)
 
@@ -246,8 +166,8 @@ def _climb(
         raise GateError(msg)
     plan, count = reached
     trace.say("ladder", f"{board.name}: the gate holds after {count} of {len(ladder.moves)} moves")
-    attempt = _attempt(board, prepared, plan, folder, trace)
-    return attempt, {"ladder": ladder.table(model) | {"moves_made": count}}
+    raised = attempt(board, prepared, plan, folder, trace)
+    return raised, {"ladder": ladder.table(model) | {"moves_made": count}}
 
 
 def _profile(board: Target, prepared: Prepared, artifact: Path, trace: Trace) -> dict[str, Any]:
@@ -273,14 +193,6 @@ def _timed_feeds(prepared: Prepared) -> "list[Timed]":
 
     wishes = prepared.recipe.profile.sequence
     return choose_feeds(prepared.model, prepared.data.golden, wishes, prepared.longest)
-
-
-def _metadata(board: Target, plan: Plan) -> dict[str, str]:
-    """Return what the artifact says of itself: `inspect` reads it back."""
-    import json
-
-    kept = json.dumps(dict(plan.kept_float))
-    return {"edgecompile": __version__, "edgecompile.target": board.name, "kept_float": kept}
 
 
 def _plan_table(model: "ir.Model", plan: Plan) -> dict[str, Any]:

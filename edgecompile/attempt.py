@@ -1,0 +1,107 @@
+"""One try at a target's artifact: lower and emit a plan, run the file, say how good it is."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgecompile import __version__, engines
+from edgecompile.errors import EmulationError
+from edgecompile.gate import passes_gate
+from edgecompile.plan import Plan
+from edgecompile.prepare import Prepared
+from edgecompile.stages import lower
+from edgecompile.target import Target
+from edgecompile.trace import Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edgecompile.data.feed import Feed
+    from edgecompile.evaluate.accuracy import Accuracy
+    from edgecompile.evaluate.without_vnni import Answers, Emulated
+    from edgecompile.graph import FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An artifact of one plan: its files, its answers to the golden samples, how good they are."""
+
+    plan: Plan
+    names: list[str]
+    answers: "list[list[FloatArray]]"
+    accuracy: "Accuracy"
+    emulated: "Emulated | str"
+
+    @property
+    def worse(self) -> "Accuracy":
+        """Return what the gate counts: the worse of what was measured and what was emulated."""
+        from edgecompile.evaluate.without_vnni import worse
+
+        return worse(self.accuracy, self.emulated)
+
+
+def attempt(
+    board: Target, prepared: Prepared, plan: Plan, folder: Path, trace: Trace | None
+) -> Attempt:
+    """Lower, emit and judge; without a trace, silently."""
+    from edgecompile.evaluate import accuracy
+
+    trace = trace or Trace()
+    engine = engines.engine(board.engine)
+    trace.say("lower", f"{board.name}: {board.engine}, opset {board.opset}")
+    lowered = lower(prepared.model, plan, board, trace)
+    with trace.step("emit", board.engine) as done:
+        names = engine.write(lowered, folder, _metadata(board, plan))
+        done(lowered)
+    golden = prepared.data.golden
+    asked = f"{len(golden)} {prepared.data.judges}"
+    trace.say("evaluate", f"{board.name}: running the artifact on {asked}")
+    run = engine.runner(folder / names[0])
+    answers = [run(feed) for feed in golden]
+    metric = accuracy.metric_of(prepared.outputs, prepared.expected[0])
+
+    def judge(given: "Answers") -> "Accuracy":
+        kept = slice(0, len(given))
+        truths = prepared.expected[kept]
+        return accuracy.compare(metric, given, truths, golden[kept], prepared.outputs)
+
+    found = judge(answers)
+    emulated: Emulated | str = "what was measured here misses the gate"
+    if passes_gate(prepared, found):
+        emulated = _emulate(board, plan, folder / names[0], golden, answers, judge, trace)
+    return Attempt(plan, names, answers, found, emulated)
+
+
+def _emulate(  # noqa: PLR0917 - an artifact, and what judges it
+    board: Target,
+    plan: Plan,
+    artifact: Path,
+    golden: "Sequence[Feed]",
+    answers: "Answers",
+    judge: "Callable[[Answers], Accuracy]",
+    trace: Trace,
+) -> "Emulated | str":
+    """Judge an int8 artifact without VNNI too, or return why not."""
+    from edgecompile.evaluate.emulate_avx2 import find_qemu
+    from edgecompile.evaluate.without_vnni import SAMPLES, judge_without_vnni, why_not
+    from edgecompile.profile.host import read_host
+
+    qemu = find_qemu()
+    reason = why_not(read_host(), board, qemu) if plan.activations else "no Linear is int8"
+    if reason is not None or qemu is None:
+        return str(reason)
+    doing = f"running the artifact on {min(SAMPLES, len(golden))} of them without VNNI, emulated"
+    trace.say("evaluate", f"{board.name}: {doing}")
+    try:
+        return judge_without_vnni(qemu, board, artifact, golden, answers, judge)
+    except EmulationError as error:
+        trace.say("warning", f"{board.name}: not judged without VNNI: {error}")
+        return str(error)
+
+
+def _metadata(board: Target, plan: Plan) -> dict[str, str]:
+    """Return what the artifact says of itself: `inspect` reads it back."""
+    import json
+
+    kept = json.dumps(dict(plan.kept_float))
+    return {"edgecompile": __version__, "edgecompile.target": board.name, "kept_float": kept}
