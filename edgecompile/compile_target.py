@@ -41,6 +41,7 @@ def compile_target(
 
     def compile_into(board: Target, place: Path) -> Bundle:
         try:
+            engines.check_scheme(board, prepared.recipe.quantize.scheme)
             forms = stated_forms(board)
             if len(boards) > 1:
                 board, forms = _search(board, prepared, trace)

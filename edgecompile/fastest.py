@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecompile.emit.bundle import MANIFEST
-from edgecompile.engines import check_installed
+from edgecompile.engines import check_installed, check_scheme
 from edgecompile.errors import (
     EdgeCompileError,
     GateError,
@@ -25,10 +25,11 @@ Timed = Mapping[str, float | int | str]
 """The median "ms" of one engine, and how it was got."""
 
 
-def check_runs(boards: Sequence[Target]) -> None:
-    """Say at once if the one engine is not installed, or if several cannot be measured here."""
+def check_runs(boards: Sequence[Target], scheme: str) -> None:
+    """Say at once what the one engine lacks, or why several cannot be measured here."""
     if len(boards) == 1:
         check_installed(boards[0])
+        check_scheme(boards[0], scheme)
     elif reason := why_not(read_host(), boards[0]):
         known = ", ".join(board.name for board in boards)
         msg = f"{boards[0].name}:{FASTEST} cannot be measured: {reason}; choose one of {known}"
@@ -54,7 +55,7 @@ def compile_fastest(
         try:
             check_installed(board)
             bundles[board.engine] = compile_into(board, place)
-        except (GateError, MissingRuntimeError) as error:
+        except (GateError, MissingRuntimeError, UnsupportedError) as error:
             failures[board.engine] = error
     if not bundles:
         raise min(failures.values(), key=lambda error: not isinstance(error, GateError))

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from edgecompile import fastest, files, target
 from edgecompile.compile_target import Bundle, compile_target
-from edgecompile.engines import check_scheme
 from edgecompile.prepare import prepare, prepare_parts
 from edgecompile.recipe import Recipe
 from edgecompile.stages import lower
@@ -27,9 +26,7 @@ def build(
 
     wanted = [target.load_each(name) for name in dict.fromkeys(targets)]
     for boards in wanted:
-        fastest.check_runs(boards)
-        for board in boards:
-            check_scheme(board, recipe.quantize.scheme)
+        fastest.check_runs(boards, recipe.quantize.scheme)
     source = find_source(model)
     with files.output_folder(output):
         for prepared in prepare_parts(source, recipe, trace):

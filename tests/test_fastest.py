@@ -129,3 +129,17 @@ def test_engines_are_measured_and_shown(
     assert "kept: the fastest" in done.stdout
     stages = {step["stage"] for step in manifest["steps"]}
     assert {s for s in stages if s.startswith("lower/")} == {f"lower/{manifest['engine']}"}
+
+
+def test_an_engine_without_the_scheme_is_left_out(tmp_path: Path) -> None:
+    """The others are timed; its row says why it was not built."""
+    reason = "is not made for openvino"
+
+    def compile_into(board: target.Target, folder: Path) -> pipeline.Bundle:
+        if board.engine == "openvino":
+            raise UnsupportedError(reason)
+        return bundle_in(board, folder)
+
+    found = fastest.compile_fastest(BOARDS, tmp_path, compile_into, timed(onnxruntime=1.0))
+    rows = {row["engine"]: row["why"] for row in found.manifest["engines"]}
+    assert rows == {"onnxruntime": "the fastest", "openvino": reason}
