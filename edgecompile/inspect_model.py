@@ -14,10 +14,15 @@ def inspect_sensitivity(
     `name` is the target whose number formats are used; the committed texts are the data.
     """
     from edgecompile import engines, pipeline, target
+    from edgecompile.emit.bundle import MANIFEST
+    from edgecompile.errors import ModelError
     from edgecompile.export.read_model import find_source
     from edgecompile.ladder import SAMPLES, measure_ladder
     from edgecompile.recipe import Recipe
 
+    if (path / MANIFEST).is_file():
+        msg = f"{path}: is a bundle; give the float model that it was built from"
+        raise ModelError(msg)
     board = target.load(name)
     prepared = pipeline.prepare(find_source(path), Recipe(), pipeline.Trace(say))
     say("sensitivity", f"{len(prepared.plan.activations)} tensors, one after the other")

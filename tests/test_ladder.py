@@ -9,6 +9,7 @@ import onnx_ir as ir
 import pytest
 
 from edgecompile import pipeline, target
+from edgecompile.errors import ModelError
 from edgecompile.export.read_model import find_source
 from edgecompile.inspect_model import inspect_sensitivity
 from edgecompile.ladder import climb, measure_ladder
@@ -85,3 +86,10 @@ def test_sensitivity_lists_every_linear_once(checkpoint: Callable[..., Path]) ->
     layers = [name for row in rows for name in row["linears"]]
     assert len(layers) == len(set(layers)) == 13  # 2 layers of 6, and the tables
     assert TABLES in layers
+
+
+def test_sensitivity_is_a_float_models(tmp_path: Path) -> None:
+    """A bundle has lost what would have to be measured."""
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(ModelError, match="is a bundle; give the float model"):
+        inspect_sensitivity(tmp_path, "x86-64", lambda _stage, _what: None)

@@ -63,7 +63,8 @@ def _raised(quantization: Row) -> dict[str, int]:
         return {}
     rungs = [row["rung"] for row in quantization["linears"].values()]
     lowest = quantization.get("lowest", "int8")
-    return {rung: rungs.count(rung) for rung in (lowest, "dynamic", "float")}
+    kinds = (lowest, *(rung for rung in ("dynamic", "float") if rung in rungs))
+    return {rung: rungs.count(rung) for rung in kinds}
 
 
 def build_table(rows: Sequence[Row]) -> "Table":
