@@ -17,12 +17,12 @@ BLOCK = 32
 """Rows whose corrections are applied together: one matrix product instead of many."""
 
 Round = Callable[[int, FloatArray], FloatArray]
-"""Row number and row [out], in steps -> integers."""
+"""Row number and row [out] -> what it becomes, in the same unit."""
 
 
-def round_rows(steps: FloatArray, hessian: FloatArray, nearest: Round) -> FloatArray:
-    """Round `steps` [in, out], weights divided by their scale, by E[x x^T] [in, in]."""
-    steps = steps.astype(np.float64)
+def round_rows(weight: FloatArray, hessian: FloatArray, nearest: Round) -> FloatArray:
+    """Round a weight [in, out], in any unit of its columns, by E[x x^T] [in, in]."""
+    steps = weight.astype(np.float64)
     rows = len(steps)
     factor = _inverse_factor(hessian)
     q = np.empty_like(steps)

@@ -95,7 +95,7 @@ def _prepare(
         trace.say("quantize", f"observing {len(data.calibration)} calibration samples")
         plan = _quantize(model, reference, data, recipe, trace)
     elif recipe.quantize.scheme in WEIGHT_SCHEMES:
-        plan = _quantize_weights(model, recipe, trace)
+        plan = _quantize_weights(model, reference, data, recipe, trace)
     trace.say("evaluate", f"asking the float model for answers to {len(data.golden)} {data.judges}")
     native = source.route == "native"
     expected = answer(session(reference if native else _pooled(source, part)), data.golden)
@@ -155,7 +155,6 @@ def _quantize(
 ) -> Plan:
     from edgecompile.quantize.choose_range import narrow_ranges
     from edgecompile.quantize.decide_plan import decide_plan
-    from edgecompile.quantize.observe_hessians import observe_hessians
     from edgecompile.quantize.observe_histograms import observe_histograms
     from edgecompile.quantize.observe_ranges import observe_ranges
 
@@ -173,19 +172,31 @@ def _quantize(
             seen = observe_histograms(reference, plan.activations, data.calibration)
             plan = narrow_ranges(plan, seen, wishes.ranges)
             done(reference)
-    if wishes.rounding == "gptq":
-        with trace.step("quantize", "observe-hessians") as done:
-            plan = observe_hessians(reference, plan, data.calibration)
-            done(reference)
-    return plan
+    return _observe_hessians(reference, plan, data, recipe, trace)
 
 
-def _quantize_weights(model: "ir.Model", recipe: Recipe, trace: Trace) -> Plan:
+def _quantize_weights(
+    model: "ir.Model", reference: "ir.Model", data: "Dataset", recipe: Recipe, trace: Trace
+) -> Plan:
     from edgecompile.quantize.plan_weights import plan_weights
 
     weights = WEIGHT_SCHEMES[recipe.quantize.scheme]
-    trace.say("quantize", f"{weights} weights, by blocks; no calibration is needed")
+    trace.say("quantize", f"{weights} weights, by blocks")
     with trace.step("quantize", "plan-weights") as done:
         plan = plan_weights(model, weights)
         done(model)
+    return _observe_hessians(reference, plan, data, recipe, trace)
+
+
+def _observe_hessians(
+    reference: "ir.Model", plan: Plan, data: "Dataset", recipe: Recipe, trace: Trace
+) -> Plan:
+    """Observe what GPTQ rounds by, if it is asked for."""
+    from edgecompile.quantize.observe_hessians import observe_hessians
+
+    if recipe.quantize.rounding != "gptq":
+        return plan
+    with trace.step("quantize", "observe-hessians") as done:
+        plan = observe_hessians(reference, plan, data.calibration)
+        done(reference)
     return plan

@@ -56,3 +56,21 @@ def test_four_bits_go_two_a_byte_the_first_low() -> None:
     q = np.array([[1, 2, 15]], np.uint8)
     np.testing.assert_array_equal(pack(q, 4), [[0x21, 0x0F]])
     np.testing.assert_array_equal(pack(q, 8), q)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_gptq_loses_less_of_the_output_within_the_same_steps(bits: int) -> None:
+    """On activations that go together; scales and zero points are those of the nearest rounding."""
+    random = np.random.default_rng(5)
+    x = random.normal(size=(3000, 24)) @ random.normal(size=(24, 96))
+    weight = random.normal(size=(96, 16)).astype(np.float32)
+    errors, ranges = [], []
+    for hessian in (None, (x.T @ x / len(x)).astype(np.float32)):
+        q, scale, zero = quantize_blocks(weight, bits, hessian)
+        assert q.max() < 2**bits
+        rounded = (q.astype(np.float32) - zero[..., None]) * scale[..., None]
+        errors.append(np.square(x @ (rounded.reshape(16, -1).T - weight)).mean())
+        ranges.append((scale, zero))
+    assert errors[1] < 0.5 * errors[0]
+    for nearest, gptq in zip(*ranges, strict=True):
+        np.testing.assert_array_equal(nearest, gptq)

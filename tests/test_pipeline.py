@@ -265,6 +265,7 @@ def test_below_the_gate_layers_get_more_precision(
         {"ranges": "entropy"},
         {"ranges": "mse"},
         {"rounding": "gptq"},
+        {"rounding": "gptq", "scheme": "int4-weights"},
         {"equalise": False},
         {"bias_correction": False},
     ],

@@ -14,6 +14,7 @@ from edgecompile.blockwise import BLOCK, pack, quantize_blocks
 from edgecompile.facts import attention_runs, equalised
 from edgecompile.graph import (
     MICROSOFT,
+    FloatArray,
     Linear,
     add_initializer,
     dim,
@@ -40,14 +41,17 @@ def quantize_weights(model: ir.Model, plan: Plan) -> ir.Model:
     for linear in list(linears(model.graph)):
         if str(linear.x.name) in plan.activations and linear.name not in plan.kept_float:
             if linear.weight not in stored:
-                stored[linear.weight] = _store(model.graph, linear, BITS[plan.weights])
+                hessian = plan.activations[str(linear.x.name)].hessian
+                stored[linear.weight] = _store(model.graph, linear, BITS[plan.weights], hessian)
             _quantize(model.graph, linear, stored[linear.weight], BITS[plan.weights])
             model.graph.opset_imports[MICROSOFT] = 1
     return sweep(model)
 
 
-def _store(graph: ir.Graph, linear: Linear, bits: int) -> list[ir.Value]:
-    q, scale, zero = quantize_blocks(weight_of(linear), bits)
+def _store(
+    graph: ir.Graph, linear: Linear, bits: int, hessian: FloatArray | None
+) -> list[ir.Value]:
+    q, scale, zero = quantize_blocks(weight_of(linear), bits, hessian)
     arrays = {f"weight_int{bits}": pack(q, bits), "weight_scale": scale.reshape(-1)}
     if bits != 8:
         arrays["weight_zero"] = pack(zero, bits).reshape(-1)
