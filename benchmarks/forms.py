@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecompile.graph import MICROSOFT, add_int64
-from edgecompile.profile.host import read_host
+from edgecompile.host import read_host
 from edgecompile.profile.measure_latency import time_in_turn
 from edgecompile.session import session
 

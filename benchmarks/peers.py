@@ -21,7 +21,7 @@ from peer.request import write_samples
 from running import ROOT, file_bytes, machine, options, run, save
 from sentences import CALIBRATION, HELDOUT, MODEL, SAMPLES, feeds, open_minilm
 
-from edgecompile.profile.host import read_host
+from edgecompile.host import read_host
 
 LENGTH, REPEATS, LIMIT_S = 128, 40, 600
 HERE = Path(__file__).parent

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgecompile.profile.host import read_host
+from edgecompile.host import read_host
 
 ROOT = Path(__file__).parents[1]
 

@@ -84,7 +84,7 @@ def _emulate(  # noqa: PLR0917 - an artifact, and what judges it
     """Judge an int8 artifact without VNNI too, or return why not."""
     from edgecompile.evaluate.emulate_avx2 import find_qemu
     from edgecompile.evaluate.without_vnni import SAMPLES, judge_without_vnni, why_not
-    from edgecompile.profile.host import read_host
+    from edgecompile.host import read_host
 
     qemu = find_qemu()
     reason = why_not(read_host(), board, qemu) if plan.activations else "no Linear is int8"

@@ -30,8 +30,7 @@ def quantize_blocks(
     scale = np.where(scale > np.finfo(np.float32).tiny, scale, 1).astype(np.float32)
     zero = np.full_like(scale, 128) if bits == 8 else np.clip(np.rint(-low / scale), 0, top)
     if hessian is not None:
-        blocks = blocks.copy()
-        blocks.reshape(columns, -1)[:, :rows] = _round_by(hessian, weight, scale, zero, top).T
+        padded[:, :rows] = _round_by(hessian, weight, scale, zero, top).T  # seen through blocks
     q = np.clip(np.rint(blocks / scale[..., None]) + zero[..., None], 0, top)
     return q.astype(np.uint8), scale, zero.astype(np.uint8)
 

@@ -41,9 +41,9 @@ def compile_target(
 
     def compile_into(board: Target, place: Path) -> Bundle:
         try:
-            engines.check_scheme(board, prepared.recipe.quantize.scheme)
             forms = stated_forms(board)
-            if len(boards) > 1:
+            if len(boards) > 1:  # one alone was checked before any work
+                engines.check_scheme(board, prepared.recipe.quantize.scheme)
                 board, forms = _search(board, prepared, trace)
             return compile_for(board, forms, prepared, place, trace)
         finally:
@@ -174,7 +174,7 @@ def _climb(
 def _profile(board: Target, prepared: Prepared, artifact: Path, trace: Trace) -> dict[str, Any]:
     """Time the artifact against the float model in the form in which other tools export it."""
     from edgecompile.emit import onnxruntime
-    from edgecompile.profile.host import read_host, why_not
+    from edgecompile.host import read_host, why_not
     from edgecompile.profile.profile_host import profile_host
 
     reason = why_not(read_host(), board)

@@ -15,7 +15,7 @@ from edgecompile.errors import (
     UnsupportedError,
 )
 from edgecompile.files import write_json
-from edgecompile.profile.host import read_host, why_not
+from edgecompile.host import read_host, why_not
 from edgecompile.target import FASTEST, Target
 
 if TYPE_CHECKING:

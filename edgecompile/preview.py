@@ -6,7 +6,7 @@ from typing import Any
 
 from edgecompile import passes, target
 from edgecompile.facts import sentence
-from edgecompile.profile.host import read_host, why_not
+from edgecompile.host import read_host, why_not
 
 
 def preview(model: Path, names: list[str]) -> list[dict[str, Any]]:

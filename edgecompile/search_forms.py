@@ -4,24 +4,15 @@ A target's file says which forms to use, as measured on one machine; another may
 One kind of form is tried after the other, each with the best of those before it.
 """
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from edgecompile.target import Target
+from edgecompile.target import Target, forms_of
 
 MARGIN = 0.03
 """A form must be faster by this share than the file's: less may be the machine's noise."""
-
-
-def forms_of(engine: str) -> Mapping[str, tuple[str, ...]]:
-    """Return the forms that an engine's lowering knows, by kind."""
-    forms: Mapping[str, tuple[str, ...]] = importlib.import_module(
-        f"edgecompile.lower.{engine}"
-    ).FORMS
-    return forms
 
 
 def search_forms(

@@ -166,15 +166,22 @@ def _read(path: Path) -> tuple[Machine, Mapping[str, Any]]:
     return machine, tables
 
 
+def forms_of(engine: str) -> Mapping[str, tuple[str, ...]]:
+    """Return the forms that an engine's lowering knows, by kind."""
+    forms: Mapping[str, tuple[str, ...]]
+    forms = importlib.import_module(f"edgecompile.lower.{engine}").FORMS
+    return forms
+
+
 def _check(path: Path, target: Target) -> None:
     place = f"{path}, [{target.engine}]"
     for key, known in CHOICES.items():
         if getattr(target, key) not in known:
             raise UnknownNameError(key, getattr(target, key), known, place)
     for key, value in asdict(target.forms).items():
-        known = importlib.import_module(f"edgecompile.lower.{target.engine}").FORMS[key]
-        if value not in known:
-            raise UnknownNameError(key, value, known, f"{path}, [{target.engine}.forms]")
+        forms = forms_of(target.engine)[key]
+        if value not in forms:
+            raise UnknownNameError(key, value, forms, f"{path}, [{target.engine}.forms]")
     if not OLDEST_OPSET <= target.opset <= NEWEST_OPSET:
         msg = f"{place} opset: must lie between {OLDEST_OPSET} and {NEWEST_OPSET}"
         raise RecipeError(msg)

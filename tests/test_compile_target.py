@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgecompile import pipeline
+from edgecompile import host, pipeline
 from edgecompile.emit import onnxruntime
 from edgecompile.errors import GateError
 from edgecompile.evaluate import emulate_avx2, without_vnni
-from edgecompile.profile import host
 from edgecompile.recipe import GateTable, ProfileTable, QuantizeTable, Recipe
 
 Checkpoint = Callable[..., Path]

@@ -10,7 +10,7 @@ import pytest
 
 from edgecompile.engines import engine
 from edgecompile.graph import MICROSOFT, add_initializer
-from edgecompile.profile.host import read_host
+from edgecompile.host import read_host
 from edgecompile.rounding import quantize_weight
 from edgecompile.session import session
 

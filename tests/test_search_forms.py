@@ -7,8 +7,8 @@ import pytest
 
 from edgecompile import pipeline, target
 from edgecompile.recipe import GateTable, ProfileTable, Recipe
-from edgecompile.search_forms import MARGIN, forms_of, search_forms, stated_forms
-from edgecompile.target import Target
+from edgecompile.search_forms import MARGIN, search_forms, stated_forms
+from edgecompile.target import Target, forms_of
 
 BOARD = target.load("x86-64")
 QUICK = Recipe(profile=ProfileTable((8,), 3), gate=GateTable(0.9, 0.5))

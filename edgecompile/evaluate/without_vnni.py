@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecompile.evaluate.accuracy import Accuracy
 from edgecompile.evaluate.emulate_avx2 import emulate, how
-from edgecompile.profile.host import Host
+from edgecompile.host import Host
 from edgecompile.target import Target
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from edgecompile.engines import REFERENCE, engine
+from edgecompile.host import Host, read_host, why_not
 from edgecompile.profile.choose_feeds import Timed
-from edgecompile.profile.host import Host, read_host, why_not
 from edgecompile.profile.measure_latency import Case, Request, measure_latency
 from edgecompile.profile.measure_memory import measure_memory
 from edgecompile.profile.quantize_dynamic import model_bytes, quantize_dynamic

@@ -8,7 +8,7 @@ import pytest
 from edgecompile import target
 from edgecompile.evaluate.accuracy import Accuracy
 from edgecompile.evaluate.without_vnni import Emulated, table, why_not, worse
-from edgecompile.profile.host import Host
+from edgecompile.host import Host
 
 WITH = Host("a PC", "x86_64", frozenset({"avx2", "avx512_vnni", "vnni"}), 4, "performance")
 WITHOUT = replace(WITH, features=frozenset({"avx2"}))

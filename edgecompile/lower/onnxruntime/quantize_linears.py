@@ -17,6 +17,7 @@ import onnx_ir as ir
 from edgecompile.facts import attention_runs, equalised
 from edgecompile.graph import (
     MICROSOFT,
+    FloatArray,
     Linear,
     add_initializer,
     linears,
@@ -66,11 +67,9 @@ class Quantized:
 def _quantize(
     graph: ir.Graph, linear: Linear, activation: Activation, x: Quantized, weight: Quantized
 ) -> None:
-    name, w = linear.name, weight_of(linear)
-    rounded = weight_array(weight.q) * weight_array(weight.scale)
-    bias = np.zeros(w.shape[1]) if linear.bias is None else weight_array(linear.bias)
-    bias = (bias - activation.mean @ (rounded - w)).astype(np.float32)
-    b = add_initializer(graph, f"{name}.bias_int8", bias)
+    name = linear.name
+    error = weight_array(weight.q) * weight_array(weight.scale) - weight_of(linear)
+    b = add_bias(graph, linear, activation, error)
     inputs = [x.q, weight.q, x.scale, weight.scale, x.zero, weight.zero, b]
     node = ir.node("MatMulIntegerToFloat", inputs, domain=MICROSOFT, name=name)
     substitute(graph, linear.nodes, [node])
@@ -95,10 +94,28 @@ def _quantize_input(
         node = ir.node("DynamicQuantizeLinear", [x], num_outputs=3, name=f"{x.name}.int8")
         graph.insert_before(linear.matmul, node)
         return Quantized(*node.outputs)
-    scale, zero = affine(activation.low, activation.high)
-    number = np.uint8(zero) if target.activation == "uint8" else np.int8(zero - 128)
-    s = add_initializer(graph, f"{x.name}.scale", np.array(scale, np.float32))
-    z = add_initializer(graph, f"{x.name}.zero", np.array(number))
+    s, z = add_range(graph, x, activation, target)
     node = ir.node("QuantizeLinear", [x, s, z], name=f"{x.name}.int8")
     graph.insert_before(linear.matmul, node)
     return Quantized(node.outputs[0], s, z)
+
+
+def add_range(
+    graph: ir.Graph, x: ir.Value, activation: Activation, target: Target
+) -> tuple[ir.Value, ir.Value]:
+    """Add an activation's scale and zero point, in the type that the target's kernels want."""
+    scale, zero = affine(activation.low, activation.high)
+    number = np.uint8(zero) if target.activation == "uint8" else np.int8(zero - 128)
+    return (
+        add_initializer(graph, f"{x.name}.scale", np.array(scale, np.float32)),
+        add_initializer(graph, f"{x.name}.zero", np.array(number)),
+    )
+
+
+def add_bias(
+    graph: ir.Graph, linear: Linear, activation: Activation, error: FloatArray
+) -> ir.Value:
+    """Add a Linear's bias less what the weight's rounding error [in, out] adds in the mean."""
+    bias = np.zeros(error.shape[1]) if linear.bias is None else weight_array(linear.bias)
+    corrected = (bias - activation.mean @ error).astype(np.float32)
+    return add_initializer(graph, f"{linear.name}.bias_int8", corrected)

@@ -30,12 +30,11 @@ from edgecompile.graph import (
     linears,
     substitute,
     sweep,
-    weight_array,
     weight_of,
 )
-from edgecompile.lower.onnxruntime.quantize_linears import EQUALISED_SUFFIX
+from edgecompile.lower.onnxruntime.quantize_linears import EQUALISED_SUFFIX, add_bias, add_range
 from edgecompile.passes import rewrite
-from edgecompile.plan import Activation, Plan, affine
+from edgecompile.plan import Activation, Plan
 from edgecompile.rounding import quantize_weight
 from edgecompile.target import Target
 
@@ -59,7 +58,7 @@ def quantize_linears(model: ir.Model, plan: Plan, target: Target) -> ir.Model:
             weights[w] = _quantize_weight(
                 model.graph, linear, activation, target, convolve=convolve
             )
-        bias = _bias(model.graph, linear, activation, weights[w])
+        bias = add_bias(model.graph, linear, activation, weights[w].error)
         _quantize(model.graph, linear, inputs[x], weights[w].value, bias, convolve=convolve)
     model.metadata_props[INT8] = "yes"
     return sweep(model)
@@ -77,10 +76,7 @@ def _quantize_input(
     graph: ir.Graph, linear: Linear, activation: Activation, target: Target, *, convolve: bool
 ) -> ir.Value:
     x, tape = linear.x, ir.tape.Tape()
-    scale, zero = affine(activation.low, activation.high)
-    number = np.uint8(zero) if target.activation == "uint8" else np.int8(zero - 128)
-    s = add_initializer(graph, f"{x.name}.scale", np.array(scale, np.float32))
-    z = add_initializer(graph, f"{x.name}.zero", np.array(number))
+    s, z = add_range(graph, x, activation, target)
     q = tape.op("QuantizeLinear", [x, s, z], name=f"{x.name}.int8")
     y = tape.op("DequantizeLinear", [q, s, z], name=f"{x.name}.rounded")
     if convolve:
@@ -103,12 +99,6 @@ def _quantize_weight(
     value = tape.op("DequantizeLinear", values, axis, name=f"{name}.weight_rounded")
     graph.insert_before(linear.matmul, list(tape.nodes))
     return Weight(value, q * scale - w)
-
-
-def _bias(graph: ir.Graph, linear: Linear, activation: Activation, weight: Weight) -> ir.Value:
-    bias = np.zeros(weight.error.shape[1]) if linear.bias is None else weight_array(linear.bias)
-    corrected = (bias - activation.mean @ weight.error).astype(np.float32)
-    return add_initializer(graph, f"{linear.name}.bias_int8", corrected)
 
 
 def _quantize(

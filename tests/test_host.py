@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from edgecompile import host as hosts
 from edgecompile import target
-from edgecompile.profile import host as hosts
-from edgecompile.profile.host import Host, read_host, why_not
+from edgecompile.host import Host, read_host, why_not
 
 INTEL = "model name\t: Some Xeon\nflags\t\t: fpu avx2 avx512_vnni\n\nmodel name\t: Some Xeon\n"
 ARM = "processor\t: 0\nFeatures\t: fp asimd asimddp\nCPU part\t: 0xd0b\n"
