@@ -129,12 +129,17 @@ def docstrings(stdlib: Path) -> Iterator[tuple[str, str, str]]:
             continue
         if any(part.as_posix() in OTHER_NOTICE for part in (relative, *relative.parents)):
             continue
-        for node in ast.walk(ast.parse(path.read_bytes())):
-            if isinstance(
-                node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-            ) and (doc := ast.get_docstring(node)):
-                line = getattr(node, "lineno", 0)
-                yield relative.as_posix(), f"{relative.as_posix()}:{line}", doc
+        for line, doc in docstrings_of(path.read_bytes()):
+            yield relative.as_posix(), f"{relative.as_posix()}:{line}", doc
+
+
+def docstrings_of(source: bytes) -> Iterator[tuple[int, str]]:
+    """Yield (line, docstring) for each documented object of a source file."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(
+            node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        ) and (doc := ast.get_docstring(node)):
+            yield getattr(node, "lineno", 0), doc
 
 
 def is_flowing(paragraph: str) -> bool:
@@ -149,7 +154,7 @@ def is_flowing(paragraph: str) -> bool:
 def is_sentence(text: str) -> bool:
     """Tell whether a text looks like one sentence of prose, without code in it."""
     return (
-        text[0].isupper()
+        text[:1].isupper()
         and text.endswith(".")
         and PLAIN_CHARS.fullmatch(text) is not None
         and NOT_PROSE.search(text) is None
