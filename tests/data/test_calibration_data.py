@@ -13,14 +13,13 @@ from edgecompile.files import sha256
 README = (data_dir() / "README.md").read_text(encoding="utf-8")
 HASHES = dict(re.findall(r"^ {4}([0-9a-f]{64})  (\S+)$", README, flags=re.MULTILINE))
 COUNTS = {name: int(n) for name, n in re.findall(r"^\| `(\S+)` \| (\d+) \|", README, re.MULTILINE)}
-PAIRS = "retrieval.jsonl"
-SETS = sorted(path.name for path in data_dir().glob("*.jsonl") if path.name != PAIRS)
+SETS = sorted(path.name for path in data_dir().glob("*.jsonl"))
 
 
 def test_every_set_is_in_the_readme() -> None:
     """Each file is listed with its number of texts and its hash, and nothing else is."""
-    assert sorted([*SETS, PAIRS]) == sorted(COUNTS) == sorted(HASHES.values())
-    assert COUNTS == {"docs.jsonl": 256, "golden.jsonl": 64, "heldout.jsonl": 256, PAIRS: 700}
+    assert SETS == sorted(COUNTS) == sorted(HASHES.values())
+    assert COUNTS == {"docs.jsonl": 256, "golden.jsonl": 64, "heldout.jsonl": 256}
 
 
 @pytest.mark.parametrize(("digest", "name"), HASHES.items(), ids=HASHES.values())
@@ -46,22 +45,3 @@ def test_sets_share_no_text(one: str, other: str) -> None:
     texts, others = (list(read_texts(data_dir() / name)) for name in (one, other))
     assert not set(texts) & set(others)
     assert not [a for a in texts if any(a in b or b in a for b in others)]
-
-
-def test_every_query_has_one_document() -> None:
-    """Each pair is a summary and the rest of its docstring, both of them once in the file."""
-    lines = (data_dir() / PAIRS).read_text(encoding="ascii").splitlines()
-    pairs = [json.loads(line) for line in lines]
-    assert len(pairs) == COUNTS[PAIRS]
-    assert all(list(pair) == ["query", "document"] for pair in pairs)
-    assert not [pair for pair in pairs if pair["query"] in pair["document"]]
-    for key in ("query", "document"):
-        assert len({pair[key].lower() for pair in pairs}) == len(pairs)
-
-
-@pytest.mark.parametrize("name", SETS)
-def test_no_pair_holds_a_text_of_the_sets(name: str) -> None:
-    """What calibrates or gates a model is not what the retrieval task asks."""
-    lines = (data_dir() / PAIRS).read_text(encoding="ascii").splitlines()
-    whole = "\n".join(f"{pair['query']} {pair['document']}" for pair in map(json.loads, lines))
-    assert not [text for text in read_texts(data_dir() / name) if text in whole]
