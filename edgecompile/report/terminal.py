@@ -125,7 +125,7 @@ def _caption(rows: Sequence[Row]) -> str:
         if row["raised"]:
             lowest = next(iter(row["raised"]))
             counts = ", ".join(f"{count} {rung}" for rung, count in row["raised"].items())
-            lines.append(f"{row['target']}: {lowest} alone missed the gate; Linears now: {counts}")
+            lines.append(f"{_label(row)}: {lowest} alone missed the gate; Linears now: {counts}")
         if row["emulated"]:
             there, here = (f"{row['emulated'][key]:.4f}" for key in ("mean", "here"))
             samples = f"{row['emulated']['samples']} samples"

@@ -95,6 +95,8 @@ def test_raised_layers_are_said_aloud() -> None:
     raised = MANIFEST | {"quantization": {"linears": rungs, "ladder": {}}}
     text = shown(terminal.summary(raised, profile(20.0)))
     assert "board: int8 alone missed the gate; Linears now: 2 int8, 1 dynamic, 1 float" in text
+    text = shown(terminal.summary(raised | {"part": "decoder"}, profile(20.0)))
+    assert "board decoder: int8 alone missed the gate" in text
 
 
 def test_a_regression_has_its_own_words() -> None:
