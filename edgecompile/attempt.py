@@ -47,16 +47,11 @@ def attempt(
     from edgecompile.evaluate import accuracy
 
     trace = trace or Trace()
-    engine = engines.engine(board.engine)
-    trace.say("lower", f"{board.name}: {board.engine}, opset {board.opset}")
-    lowered = lower(prepared.model, plan, board, trace)
-    with trace.step("emit", board.engine) as done:
-        names = engine.write(lowered, folder, _metadata(board, plan))
-        done(lowered)
+    names = emit(board, prepared, plan, folder, trace)
     golden = prepared.data.golden
     asked = f"{len(golden)} {prepared.data.judges}"
     trace.say("evaluate", f"{board.name}: running the artifact on {asked}")
-    run = engine.runner(folder / names[0])
+    run = engines.engine(board.engine).runner(folder / names[0])
     answers = [run(feed) for feed in golden]
     metric = accuracy.metric_of(prepared.outputs, prepared.expected[0])
 
@@ -70,6 +65,18 @@ def attempt(
     if passes_gate(prepared, found):
         emulated = _emulate(board, plan, folder / names[0], golden, answers, judge, trace)
     return Attempt(plan, names, answers, found, emulated)
+
+
+def emit(board: Target, prepared: Prepared, plan: Plan, folder: Path, trace: Trace) -> list[str]:
+    """Lower a plan and write its artifact; return the names of its files, the one to load first."""
+    trace.say("lower", f"{board.name}: {board.engine}, opset {board.opset}")
+    lowered = lower(prepared.model, plan, board, trace)
+    with trace.step("emit", board.engine) as done:
+        names: list[str] = engines.engine(board.engine).write(
+            lowered, folder, _metadata(board, plan)
+        )
+        done(lowered)
+    return names
 
 
 def _emulate(  # noqa: PLR0917 - an artifact, and what judges it
