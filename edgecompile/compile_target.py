@@ -3,7 +3,7 @@
 import itertools
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +95,7 @@ def compile_for(
     from edgecompile.evaluate import accuracy, without_vnni
 
     engine = engines.engine(board.engine)
+    prepared = replace(prepared, plan=engines.fit_plan(prepared.plan, board))
     tried = attempt(board, prepared, prepared.plan, folder, trace)
     climbed: dict[str, Any] = {}
     if not passes_gate(prepared, tried.worse) and prepared.plan.activations:
@@ -215,5 +216,5 @@ def _plan_table(model: "ir.Model", plan: Plan) -> dict[str, Any]:
         "lowest": plan.lowest,
         "activations": activations,
         "linears": rungs,
-        "embeddings_int8": plan.embeddings,
+        "embeddings": plan.embeddings or "float",
     }

@@ -1,12 +1,16 @@
-"""An engine is a module of `emit/`: it has write, runner, runtime_version, HOW, RUNGS, WEIGHTS."""
+"""An engine is a module of `emit/`.
+
+It has write, runner, runtime_version, HOW, LOOKUPS, RUNGS, WEIGHTS.
+"""
 
 import importlib
-import re
+from dataclasses import replace
 from types import ModuleType
 
 from edgecompile.errors import MissingRuntimeError, UnsupportedError
+from edgecompile.plan import Plan
 from edgecompile.recipe import WEIGHT_SCHEMES
-from edgecompile.target import Target
+from edgecompile.target import Target, version
 
 REFERENCE = "onnxruntime"
 """What runs the float model, and the dynamic int8 that artifacts are compared with."""
@@ -19,9 +23,9 @@ def engine(name: str) -> ModuleType:
 
 def check_installed(target: Target) -> None:
     """Say so if the runtime that a target's engine needs is not here, or too old."""
-    version = engine(target.engine).runtime_version()
-    if _version(version) < _version(target.runtime):
-        fault = f"{version} is too old for {target.name}"
+    here = engine(target.engine).runtime_version()
+    if version(here) < version(target.runtime):
+        fault = f"{here} is too old for {target.name}"
         raise MissingRuntimeError(target.engine, fault, f"{target.engine}{target.runtime}")
 
 
@@ -37,8 +41,8 @@ def check_scheme(target: Target, scheme: str) -> None:
             f" 'int8', or choose {board}:{REFERENCE}"
         )
         raise UnsupportedError(msg)
-    needed, promised = runs[scheme], _version(target.runtime)
-    if promised < list(needed):
+    needed, promised = runs[scheme], version(target.runtime)
+    if promised < needed:
         wanted = ".".join(map(str, needed))
         msg = (
             f"{target.name}: [quantize] scheme '{scheme}' needs {target.engine} {wanted}, its file"
@@ -47,6 +51,9 @@ def check_scheme(target: Target, scheme: str) -> None:
         raise UnsupportedError(msg)
 
 
-def _version(text: str) -> list[int]:
-    """Return the first two numbers of a version, or of what demands one."""
-    return [int(number) for number in re.findall(r"\d+", text)[:2]]
+def fit_plan(plan: Plan, target: Target) -> Plan:
+    """Return the plan with int8 tables where an engine, or its oldest runtime, has no int4 ones."""
+    needed = engine(target.engine).LOOKUPS.get(plan.embeddings)
+    if plan.embeddings != "int4" or (needed and version(target.runtime) >= needed):
+        return plan
+    return replace(plan, embeddings="int8")

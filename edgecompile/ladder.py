@@ -98,7 +98,7 @@ def measure_ladder(  # noqa: PLR0917 - what to measure, for whom, and how to low
         tensors, rungs, lambda tensor, rung: only(model, plan, tensor, rung), judge
     )
     ms = _milliseconds(model, plan, forms, rungs, lower)
-    return Ladder(lost, ms, order_moves(lost, ms), plan.lowest)
+    return Ladder(lost, ms, order_moves(lost, ms, plan.embeddings), plan.lowest)
 
 
 def _milliseconds(

@@ -31,12 +31,13 @@ class Activation:
 class Plan:
     """Activations by tensor name; Linears that stay float, each with the reason.
 
+    `embeddings` is the tables' format: "int8", "int4" where only weights are rounded, "" for float.
     `weights` is "int8" or "int4" where only weights are rounded, by blocks, and no range is used.
     """
 
     activations: Mapping[str, Activation] = field(default_factory=dict)
     kept_float: Mapping[str, str] = field(default_factory=dict)
-    embeddings: bool = False
+    embeddings: str = ""
     weights: str = ""
 
     @property

@@ -19,7 +19,10 @@ BIG_BYTES = 1_000_000_000
 PREPACKING_OFF = "session.disable_prepacking"
 """Prepacking keeps a second copy of all weights, in the order in which kernels read them."""
 SHARED_FROM_BYTES = 1024
-"""Smaller tensors travel inside the graph: onnxruntime folds and reads them while it loads."""
+"""Smaller tensors travel inside the graph: onnxruntime folds and reads them while it loads.
+
+So do those of less than a byte a number, of which onnxruntime makes no value from numpy.
+"""
 
 
 def session(
@@ -97,7 +100,7 @@ def split(model: "ir.Model") -> tuple["onnx.ModelProto", dict[str, np.ndarray[An
     offset = 0
     for name, value in clone.graph.initializers.items():
         tensor = value.const_value
-        if tensor is None or tensor.nbytes < SHARED_FROM_BYTES:
+        if tensor is None or tensor.nbytes < SHARED_FROM_BYTES or tensor.dtype.bitwidth < 8:
             continue
         weights[name] = tensor.numpy()
         value.const_value = ir.ExternalTensor(

@@ -81,6 +81,11 @@ OLDEST_OPSET, NEWEST_OPSET = 17, 23
 """LayerNormalization came with 17; the canonical graph is written in 23."""
 
 
+def version(text: str) -> tuple[int, ...]:
+    """Return the first two numbers of a version, or of what demands one: (1, 24) of ">=1.24"."""
+    return tuple(int(number) for number in re.findall(r"\d+", text)[:2])
+
+
 def targets_dir() -> Path:
     """Return `targets/`: inside the package in a wheel, beside it in a checkout."""
     inside = Path(__file__).parent / "targets"

@@ -1,5 +1,6 @@
 """Engines: one module each, all with the same functions."""
 
+import dataclasses
 import inspect
 import pkgutil
 from pathlib import Path
@@ -8,8 +9,9 @@ import pytest
 
 from edgecompile import emit
 from edgecompile.emit import smoke
-from edgecompile.engines import REFERENCE, check_installed, check_scheme, engine
+from edgecompile.engines import REFERENCE, check_installed, check_scheme, engine, fit_plan
 from edgecompile.errors import MissingRuntimeError, UnsupportedError
+from edgecompile.plan import FLOAT, Plan
 from edgecompile.target import NOT_ENGINES, load
 
 NAMES = [m.name for m in pkgutil.iter_modules(emit.__path__) if m.name not in NOT_ENGINES]
@@ -63,3 +65,14 @@ def test_a_scheme_that_an_engine_or_an_old_runtime_lacks_is_one_line() -> None:
     check_scheme(load("raspberry-pi-5"), "int4-weights")
     check_scheme(load("x86-64"), "int8-weights")
     check_scheme(load("x86-64:openvino"), "int8")
+
+
+def test_tables_are_int8_where_int4_cannot_be_looked_up() -> None:
+    """By the oldest runtime that a target allows; nothing else of the plan changes."""
+    plan = Plan(kept_float={"head": "why"}, embeddings="int4", weights="int4")
+    assert fit_plan(plan, load("x86-64")) is plan
+    assert fit_plan(plan, load("raspberry-pi-5")) == dataclasses.replace(plan, embeddings="int8")
+    raised = dataclasses.replace(load("raspberry-pi-5"), runtime=">=1.20")
+    assert fit_plan(plan, raised) is plan
+    assert fit_plan(plan, load("x86-64:openvino")).embeddings == "int8"
+    assert fit_plan(FLOAT, load("x86-64:openvino")) is FLOAT

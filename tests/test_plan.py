@@ -58,4 +58,4 @@ def test_known_ranges(low: float, high: float, scale: float, zero: int) -> None:
 
 def test_float_plan_quantizes_nothing() -> None:
     """Lowering with the float plan leaves every Linear and every table float."""
-    assert (FLOAT.activations, FLOAT.kept_float, FLOAT.embeddings) == ({}, {}, False)
+    assert (FLOAT.activations, FLOAT.kept_float, FLOAT.embeddings) == ({}, {}, "")

@@ -94,6 +94,22 @@ def test_size_decides_what_stays_out(elements: int, apart: bool) -> None:  # noq
     assert ("edge" in split(m)[1]) == apart
 
 
+def test_numbers_of_half_a_byte_travel_inside() -> None:
+    """Large or not: onnxruntime takes none of them from numpy."""
+    m = model()
+    uint4 = ir.DataType.UINT4.numpy()
+    value = add_initializer(m.graph, "nibbles", np.full((4096, 2), 7).astype(uint4))
+    cast = ir.node("Cast", [value], {"to": ir.DataType.FLOAT})
+    cast.outputs[0].name = "sevens"
+    cast.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
+    m.graph.append(cast)
+    m.graph.outputs.append(cast.outputs[0])
+    assert "nibbles" not in split(m)[1]
+    m.graph.opset_imports[""] = 21
+    (sevens,) = session(m).run(["sevens"], {"x": X})
+    np.testing.assert_array_equal(sevens, np.full((4096, 2), 7.0))
+
+
 def test_weights_of_any_type_keep_their_place() -> None:
     """Several large weights of other types arrive whole: none takes another's bytes."""
     graph = ir.Graph([], [], nodes=[], opset_imports={"": 20}, name="model")

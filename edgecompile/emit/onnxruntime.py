@@ -21,6 +21,11 @@ WEIGHTS = {"int4-weights": (1, 17), "int8-weights": (1, 23)}
 
 1.21.1 refuses 8 bits, 1.22.0 has them for some CPUs alone: elsewhere each inference fails (tried).
 """
+LOOKUPS = {"int4": (1, 20)}
+"""The embedding tables below int8 that this engine has, and the oldest runtime that has each.
+
+1.19.2 lacks GatherBlockQuantized; in 1.20.0 and 1.32.0 it is numpy's bit for bit (tried).
+"""
 ONE_FILE_BYTES = 1_900_000_000
 """A protobuf holds less than 2 GB: larger weights go into a file beside it."""
 HOW = "the artifact executed by onnxruntime on this host, at default session options"

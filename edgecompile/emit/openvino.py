@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from edgecompile.data.feed import Feed
     from edgecompile.graph import FloatArray
 
-__all__ = ["ARTIFACT", "HOW", "RUNGS", "WEIGHTS", "runner", "runtime_version", "write"]
+__all__ = ["ARTIFACT", "HOW", "LOOKUPS", "RUNGS", "WEIGHTS", "runner", "runtime_version", "write"]
 
 RUNGS = ()
 """What this engine has between int8 and float."""
+LOOKUPS: dict[str, tuple[int, int]] = {}
+"""Embedding tables below int8: none."""
 WEIGHTS: dict[str, tuple[int, int]] = {}
 """Schemes of rounded weights: none, though it reads MatMulNBits. Its 2026.4.1 takes 4.5 times as
 long as onnxruntime for MiniLM and one token with int8 weights (8.8 ms, 2.0 ms: AVX2, 1 thread)."""

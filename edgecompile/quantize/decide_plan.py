@@ -50,7 +50,7 @@ def decide_plan(
             activation = _activation(observed[name], s, alpha)
             none = np.zeros_like(activation.mean)
             activations[name] = activation if correct_bias else replace(activation, mean=none)
-    return Plan(activations, kept, embeddings=True)
+    return Plan(activations, kept, embeddings="int8")
 
 
 def small_outputs(model: ir.Model) -> dict[str, str]:

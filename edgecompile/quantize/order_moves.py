@@ -45,20 +45,25 @@ class Move:
 
 
 def order_moves(
-    lost: Mapping[str, Mapping[str, float]], ms: Mapping[str, Mapping[str, float]]
+    lost: Mapping[str, Mapping[str, float]],
+    ms: Mapping[str, Mapping[str, float]],
+    tables: str = "int8",
 ) -> list[Move]:
     """Return all moves up to float, the most worth first, each tensor's own in their order.
 
     `lost` is what the output loses (1 - R^2) by tensor and rung when that tensor alone is
-    quantized, `ms` what its Linears take.
+    quantized, `ms` what its Linears take, `tables` the format of the embedding tables.
     """
     ladders = [_moves_of(name, lost[name], ms[name]) for name in lost if name != TABLES]
     order: list[Move] = []
     while ladders := [ladder for ladder in ladders if ladder]:
         best = max(ladders, key=lambda ladder: (ladder[0].worth, ladder[0].tensor))
         order.append(best.pop(0))
-    if TABLES in lost:  # float tables take no time but many bytes: they come last
-        table = lost[TABLES]["int8"]
+    table = lost.get(TABLES, {}).get("int8", 0.0)
+    if TABLES in lost and tables == "int4":  # int8 takes no time and some bytes: by gain alone
+        place = next((n for n, move in enumerate(order) if move.gain < table), len(order))
+        order.insert(place, Move(TABLES, "int8", table, table, 0.0))
+    elif TABLES in lost:  # float tables take no time but many bytes: they come last
         order.append(Move(TABLES, "float", table, table, 0.0))
     return order
 
@@ -82,7 +87,7 @@ def raise_precision(model: ir.Model, plan: Plan, moves: Sequence[Move]) -> Plan:
         loses = f"it loses {move.lost:.1e} of the output's R² alone"
         why = f"the gate did not hold; in {plan.lowest} {loses}"
         if move.tensor == TABLES:
-            embeddings = False
+            embeddings = "" if move.rung == "float" else move.rung
         elif move.rung == "dynamic":
             activations[move.tensor] = replace(activations[move.tensor], dynamic=why)
         else:
@@ -94,7 +99,7 @@ def raise_precision(model: ir.Model, plan: Plan, moves: Sequence[Move]) -> Plan:
 def only(model: ir.Model, plan: Plan, tensor: str, rung: str) -> Plan:
     """Return a plan in which nothing but one tensor's readers, or the tables, is quantized."""
     if tensor == TABLES:
-        return Plan(embeddings=True)
+        return Plan(embeddings=plan.embeddings)
     kept = {n: w for n, w in plan.kept_float.items() if n in readers(model, tensor)}
     activation = replace(plan.activations[tensor], dynamic="tried" if rung == "dynamic" else "")
     return Plan({tensor: activation}, kept, weights=plan.weights)

@@ -18,7 +18,7 @@ def plan_weights(model: ir.Model, weights: str) -> Plan:
     planned = [linear for linear in linears(model.graph) if linear.name not in kept]
     widths = {str(linear.x.name): dim(linear.weight, 0) for linear in planned}
     activations = {name: _unobserved(width) for name, width in widths.items()}
-    return Plan(activations, kept, embeddings=True, weights=weights)
+    return Plan(activations, kept, embeddings=weights, weights=weights)
 
 
 def _unobserved(width: int) -> Activation:

@@ -97,8 +97,8 @@ def test_mse_is_no_worse_than_minmax_on_what_it_saw(outlier: Array) -> None:
 def test_narrowing_changes_ranges_alone(outlier: Array) -> None:
     """Factors, means and exceptions stay as the plan had them."""
     ones = np.ones(4, np.float32)
-    plan = Plan({"x": Activation(-9.0, 60.0, ones, ones, 0.5)}, {"head": "why"}, embeddings=True)
+    plan = Plan({"x": Activation(-9.0, 60.0, ones, ones, 0.5)}, {"head": "why"}, embeddings="int8")
     narrowed = narrow_ranges(plan, {"x": histogram(outlier)}, "percentile")
     assert narrowed.activations["x"].high < 10
     assert narrowed.activations["x"].smoothing is ones
-    assert (narrowed.kept_float, narrowed.embeddings) == ({"head": "why"}, True)
+    assert (narrowed.kept_float, narrowed.embeddings) == ({"head": "why"}, "int8")

@@ -25,7 +25,7 @@ def activation() -> Activation:
     return Activation(-1.0, 1.0, ones, ones, 0.5)
 
 
-PLAN = Plan({"x": activation(), "t": activation()}, embeddings=True)
+PLAN = Plan({"x": activation(), "t": activation()}, embeddings="int8")
 
 
 def steps(moves: list[Move]) -> list[tuple[str, str]]:
@@ -67,6 +67,15 @@ def test_tables_come_last() -> None:
     assert steps(order_moves(lost, {"a": MS})) == [("a", "float"), (TABLES, "float")]
 
 
+def test_int4_tables_become_int8_by_what_they_gain() -> None:
+    """That costs no time, so that their turn is before the first Linear that gains less."""
+    lost = {"a": {"int8": 0.3}, "b": {"int8": 0.1}, TABLES: {"int8": 0.2}}
+    moves = order_moves(lost, {"a": MS, "b": MS}, "int4")
+    assert steps(moves) == [("a", "float"), (TABLES, "int8"), ("b", "float")]
+    least = order_moves(lost | {TABLES: {"int8": 0.0}}, {"a": MS, "b": MS}, "int4")
+    assert steps(least)[-1] == (TABLES, "int8")
+
+
 def test_moves_raise_the_readers_of_a_tensor(graph: Parse) -> None:
     """All Linears that read it, with the reason; others stay."""
     model = graph(TEXT, **NUMBERS)
@@ -97,6 +106,9 @@ def test_float_tables(graph: Parse) -> None:
     raised = raise_precision(graph(TEXT, **NUMBERS), PLAN, [Move(TABLES, "float", 0.1, 0.1, 0.0)])
     assert not raised.embeddings
     assert raised.activations == PLAN.activations
+    int4 = Plan(embeddings="int4")
+    raised = raise_precision(graph(TEXT, **NUMBERS), int4, [Move(TABLES, "int8", 0.1, 0.1, 0.0)])
+    assert raised == Plan(embeddings="int8")
 
 
 def test_one_tensor_alone(graph: Parse) -> None:
@@ -106,4 +118,4 @@ def test_one_tensor_alone(graph: Parse) -> None:
     assert list(found.activations) == ["t"]
     assert found.activations["t"].dynamic
     assert not found.embeddings
-    assert only(model, PLAN, TABLES, "int8") == Plan(embeddings=True)
+    assert only(model, PLAN, TABLES, "int8") == Plan(embeddings="int8")

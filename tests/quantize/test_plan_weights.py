@@ -32,7 +32,7 @@ def test_every_linear_is_planned_but_a_small_output(graph: Parse) -> None:
         "wb": "float",
     }
     assert "holds 1.54% of the weights" in rungs["wb"].why
-    assert plan.embeddings
+    assert plan.embeddings == "int4"
 
 
 def test_the_ladder_keeps_the_scheme(graph: Parse) -> None:

@@ -1,13 +1,21 @@
-"""Store embedding tables as int8, one scale a row.
+"""Store embedding tables as int8, one scale a row, or as int4 by blocks.
 
     y = Gather(table, ids)   ->   y = Cast(Gather(table_int8, ids)) * Gather(scale, ids)
 
 Slice (a position table) likewise. Tables of a few rows stay float: they hold no bytes worth it.
+
+Where the plan asks for int4, tables are rounded as weights are: by blocks of 32.
+
+    y = Gather(table, ids)   ->   y = GatherBlockQuantized(table_int4, ids, scale, zero)
+
+That operator cuts no Slice: a position table becomes int8.
 """
 
 import onnx_ir as ir
 
+from edgecompile.blockwise import BLOCK, quantize_blocks
 from edgecompile.graph import (
+    MICROSOFT,
     add_initializer,
     dim,
     present,
@@ -25,17 +33,19 @@ SMALLEST_ROWS = 64
 
 @rewrite()
 def quantize_embeddings(model: ir.Model, plan: Plan) -> ir.Model:
-    """Float tables -> int8 tables and scales."""
+    """Float tables -> int8 tables and scales, or int4 tables, scales and zero points."""
     if not plan.embeddings:
         return model
     model = model.clone()
-    stored: dict[ir.Value, list[ir.Value]] = {}
+    stored: dict[tuple[ir.Value, bool], list[ir.Value]] = {}
     for node in [n for n in model.graph if n.op_type in ("Gather", "Slice") and not n.domain]:
         table = node.inputs[0]
         if table is not None and _is_table(node, table):
-            if table not in stored:
-                stored[table] = _store(model.graph, table)
-            _quantize(model.graph, node, stored[table])
+            in_int4 = plan.embeddings == "int4" and node.op_type == "Gather"
+            store, quantize = (_store_int4, _look_up) if in_int4 else (_store, _quantize)
+            if (table, in_int4) not in stored:
+                stored[table, in_int4] = store(model.graph, table)
+            quantize(model.graph, node, stored[table, in_int4])
     return sweep(model)
 
 
@@ -71,3 +81,25 @@ def _quantize(graph: ir.Graph, node: ir.Node, stored: list[ir.Value]) -> None:
     cast = tape.op("Cast", [parts[0]], {"to": ir.DataType.FLOAT}, name=f"{node.name}.float")
     tape.op("Mul", [cast, parts[1]], name=node.name)
     substitute(graph, [node], tape.nodes)
+
+
+def _store_int4(graph: ir.Graph, table: ir.Value) -> list[ir.Value]:
+    """Add a table's rows, [rows, width], and each block's scale and zero, [rows, blocks]."""
+    q, scale, zero = quantize_blocks(weight_array(table).T, 4)
+    rows = q.reshape(len(q), -1)[:, : dim(table, 1)]
+    uint4 = ir.DataType.UINT4.numpy()
+    named = {
+        f"{table.name}_int4": rows.astype(uint4),
+        f"{table.name}_scale": scale,
+        f"{table.name}_zero": zero.astype(uint4),
+    }
+    return [add_initializer(graph, name, array) for name, array in named.items()]
+
+
+def _look_up(graph: ir.Graph, node: ir.Node, stored: list[ir.Value]) -> None:
+    table, scale, zero = stored
+    inputs = [table, present(node.inputs[1]), scale, zero]
+    attributes = {"block_size": BLOCK, "gather_axis": 0, "quantize_axis": 1}
+    lookup = ir.node("GatherBlockQuantized", inputs, attributes, domain=MICROSOFT, name=node.name)
+    graph.opset_imports[MICROSOFT] = 1
+    substitute(graph, [node], [lookup])

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from edgecompile.blockwise import quantize_blocks
 from edgecompile.plan import FLOAT, Plan
 
 Array = npt.NDArray[Any]
@@ -19,7 +20,7 @@ Rewrite = Callable[..., ir.Model]
 Run = Callable[..., list[Array]]
 Counts = Callable[[ir.Model], dict[str, int]]
 
-INT8 = Plan(embeddings=True)
+INT8, INT4 = Plan(embeddings="int8"), Plan(embeddings="int4")
 TABLE = np.random.default_rng(14).normal(size=(100, 8)).astype(np.float32)
 TABLE[7] = 0
 TABLE[8] *= 1000
@@ -42,6 +43,13 @@ def reference(table: Array) -> tuple[Array, Array]:
     scale = np.abs(table).max(axis=1, keepdims=True) / np.float32(127)
     scale[scale == 0] = 1
     return np.rint(table / scale).astype(np.int8), scale
+
+
+def int4_rows(table: Array) -> Array:
+    """Return the table that its int4 blocks stand for, by numpy."""
+    q, scale, zero = quantize_blocks(table.T, 4)
+    steps = q.astype(np.float32) - zero[..., None].astype(np.float32)
+    return np.asarray((steps * scale[..., None]).reshape(len(table), -1)[:, : table.shape[1]])
 
 
 def test_a_lookup_is_int8_rows_times_their_scales(
@@ -73,6 +81,35 @@ def test_positions_are_quantized_alike(
     rows, scale = reference(TABLE)
     expected = (rows.astype(np.float32) * scale)[:11]
     np.testing.assert_array_equal(run(after, {"n": np.array([11])})[0], expected)
+
+
+@pytest.mark.parametrize("width", [8, 33, 64, 96, 129])
+@pytest.mark.parametrize("indices", ["int64", "int32"])
+def test_an_int4_lookup_is_numpys(  # noqa: PLR0917 - fixtures
+    indices: str, width: int, graph: Parse, quantize: Rewrite, run: Run, random: np.random.Generator
+) -> None:
+    """Bit for bit, whatever the width: last blocks and last bytes that are not full."""
+    table = random.normal(size=(65, width)).astype(np.float32)
+    table[3], table[4] = 0, 2
+    text = LOOKUP.replace("s,8", f"s,{width}").replace("int64", indices)
+    after = quantize(graph(text, table=table), INT4)
+    (y,) = run(after, {"i": np.arange(-5, 65, dtype=indices)[None]})
+    np.testing.assert_array_equal(y[0], int4_rows(table)[np.arange(-5, 65)])
+
+
+def test_an_int4_table_is_an_eighth(graph: Parse, quantize: Rewrite, counts: Counts) -> None:
+    """Two numbers a byte, a scale and a zero a block; the float table is gone."""
+    table = np.ones((100, 64), np.float32)
+    after = quantize(graph(LOOKUP.replace("s,8", "s,64"), table=table), INT4)
+    assert counts(after) == {"com.microsoft.GatherBlockQuantized": 1}
+    sizes = {n: v.const_value.nbytes for n, v in after.graph.initializers.items() if v.const_value}
+    assert sizes == {"table_int4": 3200, "table_scale": 800, "table_zero": 100}
+
+
+def test_an_int4_position_table_is_int8(graph: Parse, quantize: Rewrite, counts: Counts) -> None:
+    """No operator cuts a Slice out of an int4 table."""
+    positions = graph(POSITIONS, table=TABLE, zero=np.array([0]))
+    assert counts(quantize(positions, INT4)) == counts(quantize(positions))
 
 
 def test_the_float_table_is_gone(graph: Parse, quantize: Rewrite) -> None:
