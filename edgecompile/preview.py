@@ -8,13 +8,21 @@ from edgecompile import passes, target
 from edgecompile.facts import sentence
 from edgecompile.host import read_host, why_not
 
+PARTS = (
+    "Take apart: encoder, decoder and, where it reads a cache, decoder-with-past; each goes through"
+    " all that follows and gets a bundle"
+)
+
 
 def preview(model: Path, names: list[str]) -> list[dict[str, Any]]:
     """Return the steps of a build: stage, step, what it does, needs, gives."""
+    from edgecompile.export.optimum import has_decoder
     from edgecompile.export.read_model import find_source, routes
 
     source = find_source(model)
     rows = [_row("export", source.route, routes()[source.route])]
+    if source.route == "optimum" and source.config is not None and has_decoder(source.config):
+        rows.append(_row("export", "parts", PARTS))
     if source.route != "native":
         rows += _passes("canonicalise")
     rows += [

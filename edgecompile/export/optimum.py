@@ -72,8 +72,7 @@ def task_of(config: Config) -> str:
             " yourself and give the .onnx"
         )
         raise UnsupportedError(msg) from error
-    tasks = next((t for end, t in TASKS.items() if config.architecture.endswith(end)), ())
-    for task in tasks:
+    for task in _tasks(config):
         for name in (task + WITH_PAST, task):
             if name in known and not (name.endswith(WITH_PAST) and task == "feature-extraction"):
                 return name
@@ -82,6 +81,17 @@ def task_of(config: Config) -> str:
         " and give the .onnx"
     )
     raise UnsupportedError(msg)
+
+
+def has_decoder(config: Config) -> bool:
+    """Say whether a checkpoint is exported as an encoder and its decoders; imports nothing."""
+    return bool(config.values.get("is_encoder_decoder")) and not set(SEQ2SEQ).isdisjoint(
+        _tasks(config)
+    )
+
+
+def _tasks(config: Config) -> Sequence[str]:
+    return next((t for end, t in TASKS.items() if config.architecture.endswith(end)), ())
 
 
 def part_name(file: Path) -> str:
