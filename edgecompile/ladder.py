@@ -98,7 +98,23 @@ def measure_ladder(  # noqa: PLR0917 - what to measure, for whom, and how to low
         tensors, rungs, lambda tensor, rung: only(model, plan, tensor, rung), judge
     )
     ms = _milliseconds(model, plan, forms, rungs, lower)
-    return Ladder(lost, ms, order_moves(lost, ms, plan.embeddings), plan.lowest)
+    added = _added_bytes(model) if plan.embeddings == "int4" else None
+    return Ladder(lost, ms, order_moves(lost, ms, added), plan.lowest)
+
+
+def _added_bytes(model: "ir.Model") -> dict[str, float]:
+    """Return what float costs more than int4, by tensor that Linears read, and int8 for tables."""
+    from edgecompile.graph import linears, weight_tensor
+
+    added: dict[str, float] = {}
+    for linear in linears(model.graph):
+        name, size = str(linear.x.name), weight_tensor(linear.weight).nbytes
+        added[name] = added.get(name, 0) + size * 7 / 8
+    lookups = (node for node in model.graph if node.op_type == "Gather" and not node.domain)
+    tables = {node.inputs[0] for node in lookups if node.inputs[0] is not None}
+    sizes = [weight_tensor(value).nbytes for value in tables if value.is_initializer()]
+    added[TABLES] = max(sum(sizes) / 8, 1)
+    return added
 
 
 def _milliseconds(

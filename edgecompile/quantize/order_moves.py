@@ -47,24 +47,28 @@ class Move:
 def order_moves(
     lost: Mapping[str, Mapping[str, float]],
     ms: Mapping[str, Mapping[str, float]],
-    tables: str = "int8",
+    added_bytes: Mapping[str, float] | None = None,
 ) -> list[Move]:
     """Return all moves up to float, the most worth first, each tensor's own in their order.
 
     `lost` is what the output loses (1 - R^2) by tensor and rung when that tensor alone is
-    quantized, `ms` what its Linears take, `tables` the format of the embedding tables.
+    quantized, `ms` what its Linears take. Where tables are int4, `added_bytes` is what a float
+    tensor's Linears and int8 tables cost more.
     """
     ladders = [_moves_of(name, lost[name], ms[name]) for name in lost if name != TABLES]
     order: list[Move] = []
     while ladders := [ladder for ladder in ladders if ladder]:
         best = max(ladders, key=lambda ladder: (ladder[0].worth, ladder[0].tensor))
         order.append(best.pop(0))
-    table = lost.get(TABLES, {}).get("int8", 0.0)
-    if TABLES in lost and tables == "int4":  # int8 takes no time and some bytes: by gain alone
-        place = next((n for n, move in enumerate(order) if move.gain < table), len(order))
-        order.insert(place, Move(TABLES, "int8", table, table, 0.0))
-    elif TABLES in lost:  # float tables take no time but many bytes: they come last
-        order.append(Move(TABLES, "float", table, table, 0.0))
+    if TABLES not in lost:
+        return order
+    table = lost[TABLES]["int8"]
+    if added_bytes is None:  # float tables take no time but many bytes: they come last
+        return [*order, Move(TABLES, "float", table, table, 0.0)]
+    # Nor do int8 tables: they come after all that gain more a byte.
+    least = table / added_bytes[TABLES]
+    better = [n for n, move in enumerate(order) if move.gain / added_bytes[move.tensor] > least]
+    order.insert(max(better, default=-1) + 1, Move(TABLES, "int8", table, table, 0.0))
     return order
 
 

@@ -67,13 +67,13 @@ def test_tables_come_last() -> None:
     assert steps(order_moves(lost, {"a": MS})) == [("a", "float"), (TABLES, "float")]
 
 
-def test_int4_tables_become_int8_by_what_they_gain() -> None:
-    """That costs no time, so that their turn is before the first Linear that gains less."""
-    lost = {"a": {"int8": 0.3}, "b": {"int8": 0.1}, TABLES: {"int8": 0.2}}
-    moves = order_moves(lost, {"a": MS, "b": MS}, "int4")
-    assert steps(moves) == [("a", "float"), (TABLES, "int8"), ("b", "float")]
-    least = order_moves(lost | {TABLES: {"int8": 0.0}}, {"a": MS, "b": MS}, "int4")
-    assert steps(least)[-1] == (TABLES, "int8")
+@pytest.mark.parametrize(("table", "place"), [(0.9, 0), (0.4, 1), (0.1, 2)])
+def test_int4_tables_become_int8_by_what_a_byte_gains(table: float, place: int) -> None:
+    """That costs no time: all Linears that gain more a byte come before, and no others."""
+    lost = {"a": {"int8": 0.3}, "b": {"int8": 0.1}, TABLES: {"int8": table}}
+    moves = order_moves(lost, {"a": MS, "b": MS}, {"a": 100.0, "b": 100.0, TABLES: 200.0})
+    expected = [("a", "float"), ("b", "float")]
+    assert steps(moves) == [*expected[:place], (TABLES, "int8"), *expected[place:]]
 
 
 def test_moves_raise_the_readers_of_a_tensor(graph: Parse) -> None:
