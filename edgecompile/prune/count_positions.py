@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 
 import numpy as np
-import onnx_ir as ir
 
 from edgecompile.graph import constant
 from edgecompile.prune.dependency import Y, slices
-from edgecompile.prune.flood import Flood, Mark, Ports, rank_of
+from edgecompile.prune.flood import Flood, Mark, Ports
 from edgecompile.prune.group import Edit, Owners
 
 
@@ -33,31 +32,27 @@ def edits_of(flood: Flood) -> Iterator[Edit]:
 
 def _target(ports: Ports, mark: Mark) -> Iterator[Edit]:
     """Of a Reshape or Expand: the size of the axis, where it is stated."""
-    shape = ports.value(1).shape
-    length = shape[0] if shape is not None else None
-    rank = rank_of(ports.value(Y))
-    entry = mark.axis - rank + (length if isinstance(length, int) else rank)
+    entry = mark.axis - ports.rank(Y) + ports.axes(1)[0][0]
     if entry >= 0:
-        yield from _entry(ports.node, 1, entry, mark.owners)
+        yield from _entry(ports, 1, entry, mark.owners)
 
 
-def _entry(node: ir.Node, slot: int, entry: int, owners: Owners) -> Iterator[Edit]:
+def _entry(ports: Ports, slot: int, entry: int, owners: Owners) -> Iterator[Edit]:
     """Yield the edit of one entry of a vector, which may be put together from others."""
-    vector = node.inputs[slot]
+    node, vector = ports.node, ports.value(slot)
     array = constant(vector)
     if array is not None:
         if array.reshape(-1)[entry] == len(owners):
             yield Edit(str(node.name), slot, entry, owners)
         return
-    maker = None if vector is None else vector.producer()
+    maker = vector.producer()
     if maker is None or maker.op_type != "Concat":
         return  # a Shape, which follows by itself
-    for number, part in enumerate(maker.inputs):
-        size = part.shape[0] if part is not None and part.shape is not None else None
-        if not isinstance(size, int):
-            return
+    inner = Ports(maker, ports.flood)
+    for number in range(len(maker.inputs)):
+        size = inner.axes(number)[0][0]
         if entry < size:
-            yield from _entry(maker, number, entry, owners)
+            yield from _entry(inner, number, entry, owners)
             return
         entry -= size
 
@@ -87,7 +82,7 @@ def _same(a: tuple[Owners, Owners] | None, b: tuple[Owners, Owners] | None) -> b
 def _range(ports: Ports) -> Iterator[Edit]:
     """Of a Slice: where it starts and stops, where a position is stated that exists."""
     mark = ports.get(0)
-    for entry, axis, start, stop in slices(ports.node):
+    for entry, axis, start, stop in slices(ports):
         if mark is None or axis != mark.axis:
             continue
         for slot, place in ((1, start), (2, stop)):

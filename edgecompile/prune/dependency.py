@@ -5,14 +5,15 @@ refuses where an operator mixes what units own.
 """
 
 from collections.abc import Callable, Sequence
+from math import prod
 
 import numpy as np
-import onnx_ir as ir
 
 from edgecompile.graph import constant
-from edgecompile.prune.flood import Ports, Rule
+from edgecompile.prune.flood import Mark, Ports, Rule
 from edgecompile.prune.group import STAYS, Owners
-from edgecompile.prune.reshaping import blocks, sizes
+from edgecompile.prune.measure_shapes import Size, fixed
+from edgecompile.prune.reshaping import blocks
 
 Y = ~0
 """The port of a node's first output."""
@@ -88,10 +89,7 @@ def transpose(ports: Ports) -> None:
 
 def reshape(ports: Ports) -> None:
     """Merge an axis with its neighbours, or split it into several."""
-    found = sizes(ports.node)
-    if found is None:
-        ports.refuse("has tensors of unknown shape")
-    before, after = found
+    before, after = ports.axes(0), ports.axes(Y)
     for x_axes, y_axes in blocks(before, after):
         for port, other, axes, others, dims, other_dims in (
             (0, Y, x_axes, y_axes, before, after),
@@ -103,24 +101,40 @@ def reshape(ports: Ports) -> None:
             if len(axes) == len(others) == 1:
                 ports.put(other, others[0], mark.owners)
                 continue
-            inside, outside = [dims[a] for a in axes], [other_dims[a] for a in others]
-            if any(isinstance(size, str) for size in (*inside, *outside)):
-                ports.refuse("mixes them with an axis of unknown size")
-            flat = _spread(mark.owners, [int(s) for s in inside], mark.axis - axes.start)
-            _put_folded(ports, other, others, flat, [int(s) for s in outside])
+            flat = _spread(ports, mark, axes, dims)
+            _put_folded(ports, other, others, flat, other_dims)
 
 
 def _put_folded(
-    ports: Ports, port: int, axes: Sequence[int], flat: Owners, dims: Sequence[int]
+    ports: Ports, port: int, axes: Sequence[int], flat: Owners, sizes: Sequence[Size]
 ) -> None:
+    """Put owners of several axes' elements at that axis along which they differ."""
+    inner = _inner(ports, axes, sizes)
+    dims = [fixed(sizes[axis]) or len(flat) for axis in inner]
+    if prod(dims) != len(flat):
+        ports.refuse("mixes them with an axis of open size")
     wide = [i for i, size in enumerate(dims) if size > 1]
     exact = next((i for i in wide if _constant_along(flat, dims, i)), wide[0] if wide else 0)
-    ports.put(port, axes[exact], fold(ports, flat, dims, exact))
+    ports.put(port, inner[exact], fold(ports, flat, dims, exact))
 
 
-def _spread(owners: Owners, dims: Sequence[int], axis: int) -> Owners:
-    shape = [-1 if i == axis else 1 for i in range(len(dims))]
-    return np.broadcast_to(owners.reshape(shape), dims).reshape(-1)
+def _inner(ports: Ports, axes: Sequence[int], sizes: Sequence[Size]) -> Sequence[int]:
+    """Return the axes after those of open size, over which owners repeat; the last one at least."""
+    opened = [i for i, axis in enumerate(axes) if fixed(sizes[axis]) is None]
+    inner = axes[opened[-1] + 1 :] if opened else axes
+    if not inner and len(axes) > 1:
+        ports.refuse("mixes them with an axis of open size")
+    return inner or axes
+
+
+def _spread(ports: Ports, mark: Mark, axes: Sequence[int], sizes: Sequence[Size]) -> Owners:
+    """Return the owner of each element of several axes."""
+    inner = _inner(ports, axes, sizes)
+    if mark.axis not in inner:
+        ports.refuse("mixes them with an axis of open size")
+    dims = [len(mark.owners) if axis == mark.axis else fixed(sizes[axis]) for axis in inner]
+    shape = [-1 if axis == mark.axis else 1 for axis in inner]
+    return np.broadcast_to(mark.owners.reshape(shape), [size or 0 for size in dims]).reshape(-1)
 
 
 def _constant_along(flat: Owners, dims: Sequence[int], axis: int) -> bool:
@@ -210,7 +224,7 @@ def _side_by_side(ports: Ports, axis: int, parts: Sequence[int], whole: int) -> 
 
 def take_slice(ports: Ports) -> None:
     """Pass a range of the positions along some axes, all of them along the others."""
-    cuts = {axis: (start, stop) for _i, axis, start, stop in slices(ports.node)}
+    cuts = {axis: (start, stop) for _i, axis, start, stop in slices(ports)}
     for port, mark in list(ports.marked()):
         if mark.axis not in cuts:
             ports.put(Y if port == 0 else 0, mark.axis, mark.owners)
@@ -227,16 +241,15 @@ def take_slice(ports: Ports) -> None:
             ports.put(0, mark.axis, total)
 
 
-def slices(node: ir.Node) -> list[tuple[int, int, int | None, int | None]]:
+def slices(ports: Ports) -> list[tuple[int, int, int | None, int | None]]:
     """Return a Slice's (entry, axis, start, stop); None, also of a step but 1, is not known."""
+    node = ports.node
     arrays = [constant(v) for v in node.inputs[1:]]
     starts, stops, axes, steps = (*arrays, None, None)[:4]
-    x = node.inputs[0]
-    rank = len(x.shape) if x is not None and x.shape is not None else 0
     count = next((len(a) for a in arrays if a is not None), 0)
     found: list[tuple[int, int, int | None, int | None]] = []
     for i in range(count):
-        axis = i if axes is None else int(axes[i]) % max(rank, 1)
+        axis = i if axes is None else int(axes[i]) % ports.rank(0)
         whole_steps = len(node.inputs) < 5 or (steps is not None and steps[i] == 1)
         if starts is not None and stops is not None and whole_steps:
             found.append((i, axis, int(starts[i]), int(stops[i])))
@@ -274,8 +287,8 @@ def expand(ports: Ports) -> None:
 def convolve(ports: Ports) -> None:
     """Couple channels with their filters, if the Conv is depthwise; others mix channels."""
     group = ports.node.attributes.get("group")
-    weight = ports.value(1).shape
-    if weight is None or weight[1] != 1 or group is None or group.as_int() != weight[0]:
+    weight = ports.axes(1)
+    if fixed(weight[1]) != 1 or group is None or group.as_int() != fixed(weight[0]):
         ports.refuse("mixes channels")
     for port, mark in list(ports.marked()):
         if mark.axis != (1 if port in (0, Y) else 0):
@@ -308,9 +321,8 @@ def _axes(ports: Ports, rank: int) -> set[int]:
 
 
 def _size(ports: Ports, port: int, axis: int) -> int:
-    shape = ports.value(port).shape
-    size = None if shape is None else shape[axis]
-    if not isinstance(size, int):
+    size = fixed(ports.axes(port)[axis])
+    if size is None:
         ports.refuse(f"has a tensor '{ports.value(port).name}' of unknown size")
     return size
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import ShapeInferencePass
 
 from edgecompile.attention import heads_of
 from edgecompile.graph import Linear, dim, linears
@@ -21,6 +20,7 @@ from edgecompile.prune.count_positions import edits_of
 from edgecompile.prune.dependency import RULES
 from edgecompile.prune.flood import Flood, Key, Mark, RefusedError, at
 from edgecompile.prune.group import STAYS, Cut, Edit, Group, Owners, Resize
+from edgecompile.prune.measure_shapes import Shapes, fixed, measure_shapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +44,16 @@ class _Seed:
 
 def find_groups(model: ir.Model) -> Groups:
     """Return all groups of a canonical graph, heads first, each in the graph's order."""
-    model = model.clone()
-    ShapeInferencePass(check_type=False, strict_mode=False)(model)
+    shapes = measure_shapes(model)
     names = {linear.weight: linear.name for linear in reversed(list(linears(model.graph)))}
     found: dict[str, Group] = {}
     refused: dict[str, str] = {}
     reached: set[ir.Value] = set()
-    for seed in (*_heads(model.graph), *_channels(model.graph)):
+    for seed in (*_heads(model.graph, shapes), *_channels(model.graph)):
         if seed.value in reached:
             continue
         try:
-            flood = Flood(RULES, seed.kind, int(seed.owners.max()) + 1)
+            flood = Flood(RULES, shapes, seed.kind, int(seed.owners.max()) + 1)
             flood.run(seed.value, seed.axis, seed.owners)
             group = _group(seed, flood, names)
         except RefusedError as reason:
@@ -65,18 +64,19 @@ def find_groups(model: ir.Model) -> Groups:
     return Groups(list(found.values()), refused)
 
 
-def _heads(graph: ir.Graph) -> Iterator[_Seed]:
+def _heads(graph: ir.Graph, shapes: Shapes) -> Iterator[_Seed]:
     """Yield each canonical Attention, and each Softmax over scores [B, heads, S, S]."""
     for node in graph:
         if node.domain or node.op_type not in ("Attention", "Softmax"):
             continue
         y, name = node.outputs[0], str(node.name)
-        axes = list(y.shape) if y.shape is not None else []
-        if node.op_type == "Attention" and len(axes) == 3 and isinstance(axes[2], int):
+        axes = shapes.of(y) or ()
+        width = fixed(axes[{"Attention": 2, "Softmax": 1}[node.op_type]]) if len(axes) > 2 else None
+        if node.op_type == "Attention" and width is not None:
             heads = np.arange(heads_of(node))
-            yield _Seed(name, "heads", y, 2, np.repeat(heads, axes[2] // len(heads)))
-        elif node.op_type == "Softmax" and len(axes) == 4 and isinstance(axes[1], int):
-            yield _Seed(name, "heads", y, 1, np.arange(axes[1]))
+            yield _Seed(name, "heads", y, 2, np.repeat(heads, width // len(heads)))
+        elif node.op_type == "Softmax" and len(axes) == 4 and width is not None:
+            yield _Seed(name, "heads", y, 1, np.arange(width))
 
 
 def _channels(graph: ir.Graph) -> Iterator[_Seed]:

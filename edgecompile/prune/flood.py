@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from edgecompile.parts import PAST, PRESENTS
 from edgecompile.prune.group import STAYS, Owners
+from edgecompile.prune.measure_shapes import Shapes, Size, fixed
 
 Key = tuple[ir.Value, ir.Node | None, int]
 """A tensor; of an initializer that is a vector or a number, also who reads it.
@@ -28,7 +29,10 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mark:
-    """Who owns the positions along an axis (counted from 0) of a tensor."""
+    """Who owns the positions along an axis (counted from 0) of a tensor.
+
+    Along an open axis, such as batch * heads, `owners` repeat.
+    """
 
     axis: int
     owners: Owners
@@ -37,9 +41,9 @@ class Mark:
 class Flood:
     """The tensors that units own a part of, and the nodes between them."""
 
-    def __init__(self, rules: "Mapping[str, Rule]", kind: str, units: int) -> None:
+    def __init__(self, rules: "Mapping[str, Rule]", shapes: Shapes, kind: str, units: int) -> None:
         """Start with `units` units that own nothing."""
-        self.rules, self.kind = rules, kind
+        self.rules, self.shapes, self.kind = rules, shapes, kind
         self.merged = np.arange(units)
         self.marks: dict[Key, Mark] = {}
         self.nodes: dict[ir.Node, None] = {}
@@ -66,15 +70,15 @@ class Flood:
     def put(self, key: Key, axis: int, owners: Owners) -> None:
         """Note who owns the positions along an axis; an axis below 0 counts from the last."""
         value = key[0]
-        rank = rank_of(value)
-        axis += rank if axis < 0 else 0
+        sizes = self.axes(value)
+        axis += len(sizes) if axis < 0 else 0
         if axis < 0 or np.all(owners == STAYS):
             return
-        size = value.shape[axis] if value.shape is not None else None
+        size = fixed(sizes[axis])
         if size == 1 and len(owners) > 1:
             return  # it broadcasts
-        if size != len(owners):
-            msg = f"axis {axis} of '{value.name}' is {size}, not {len(owners)}"
+        if any(number % len(owners) for number in sizes[axis]) or size not in (None, len(owners)):
+            msg = f"axis {axis} of '{value.name}' is {size or 'open'}, not {len(owners)}"
             raise RefusedError(msg)
         before = self.get(key)
         if before is not None and before.axis != axis:
@@ -86,6 +90,14 @@ class Flood:
             _check_end(value, axis)
             self.marks[key] = Mark(axis, owners)
             self._wake(key)
+
+    def axes(self, value: ir.Value) -> tuple[Size, ...]:
+        """Return a tensor's axes; refuse one that no run showed."""
+        sizes = self.shapes.of(value)
+        if sizes is None:
+            msg = f"the shape of '{value.name}' is not known"
+            raise RefusedError(msg)
+        return sizes
 
     def merge(self, a: int, b: int) -> None:
         """Make two units one."""
@@ -130,7 +142,11 @@ class Ports:
 
     def rank(self, port: int) -> int:
         """Return how many axes a port's tensor has."""
-        return rank_of(self.value(port))
+        return len(self.axes(port))
+
+    def axes(self, port: int) -> tuple[Size, ...]:
+        """Return the axes of a port's tensor."""
+        return self.flood.axes(self.value(port))
 
     def get(self, port: int) -> Mark | None:
         """Return who owns what at a port."""
@@ -161,7 +177,7 @@ Rule = Callable[[Ports], None]
 
 def key_of(value: ir.Value, node: ir.Node, port: int) -> Key:
     """Return under which key a node's tensor is marked."""
-    alone = value.is_initializer() and rank_of(value) < 2
+    alone = value.is_initializer() and value.shape is not None and len(value.shape) < 2
     return (value, node, port) if alone else (value, None, 0)
 
 
@@ -170,17 +186,9 @@ def at(node: ir.Node) -> str:
     return f"node '{node.name}' ({node.op_type})"
 
 
-def rank_of(value: ir.Value) -> int:
-    """Return how many axes a tensor has; refuse one whose shape nobody knows."""
-    if value.shape is None:
-        msg = f"the shape of '{value.name}' is not known"
-        raise RefusedError(msg)
-    return len(value.shape)
-
-
 def is_cache(value: ir.Value) -> bool:
-    """Say whether a graph input or output holds keys or values, [B, heads, S, d]."""
-    return str(value.name).startswith((PAST, *PRESENTS)) and rank_of(value) == 4
+    """Say whether a graph input or output holds keys or values: [B, heads, S, d]."""
+    return str(value.name).startswith((PAST, *PRESENTS))
 
 
 def _check_end(value: ir.Value, axis: int) -> None:

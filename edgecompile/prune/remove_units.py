@@ -139,7 +139,7 @@ def _write_numbers(graph: ir.Graph, node: ir.Node, slot: int, entries: Mapping[i
 
 
 def _narrow(value: ir.Value, axis: int, size: int) -> None:
-    if value.shape is not None:
+    if value.shape is not None and isinstance(value.shape[axis], int):
         sizes = list(value.shape)
         sizes[axis] = size
         value.shape = ir.Shape(sizes)
