@@ -3,58 +3,100 @@
 from collections.abc import Iterator
 
 import numpy as np
+import onnx_ir as ir
 
 from edgecompile.graph import constant
 from edgecompile.prune.dependency import Y, slices
-from edgecompile.prune.flood import Flood, Mark, Ports
+from edgecompile.prune.flood import Flood, Mark, Ports, at
 from edgecompile.prune.group import Edit, Owners
+from edgecompile.prune.measure_shapes import fixed
+
+HAND_ON = frozenset({"Reshape", "Unsqueeze", "Squeeze", "Cast", "Identity"})
+"""What hands the numbers of a shape on as they are."""
+FOLLOWS = frozenset({"Shape", "Gather", "Slice", "Size"})
+"""What reads a size from a tensor, which follows by itself."""
 
 
-def edits_of(flood: Flood) -> Iterator[Edit]:
-    """Yield the numbers that count what units own, in every node that was reached."""
-    for node in flood.nodes:
-        ports = Ports(node, flood)
-        mark = ports.get(Y)
-        if node.op_type in ("Reshape", "Expand") and mark is not None:
-            yield from _target(ports, mark)
-        elif node.op_type == "Split":
-            yield from _parts(ports)
-        elif node.op_type == "Slice":
-            yield from _range(ports)
-        elif node.op_type == "Attention" and mark is not None:
-            heads = node.attributes["q_num_heads"].as_int()
-            owners = mark.owners.reshape(heads, -1)[:, 0]
-            for name in ("q_num_heads", "kv_num_heads"):
-                yield Edit(str(node.name), name, 0, owners)
-        elif node.op_type == "Conv" and mark is not None:
-            yield Edit(str(node.name), "group", 0, mark.owners)
+def edits_of(flood: Flood) -> list[Edit]:
+    """Return the numbers that count what units own, in every node that was reached."""
+    found: list[Edit] = []
+    computed: dict[ir.Node, None] = {}
+    for node in list(flood.nodes):
+        found += _edits(Ports(node, flood), computed)
+    for node in computed:
+        for user in (user for value in node.outputs for user in value.consumers()):
+            if user not in flood.nodes and user not in computed:
+                Ports(node, flood).refuse(f"counts them, also for {at(user)}")
+    return list({(edit.node, edit.slot, edit.entry): edit for edit in found}.values())
 
 
-def _target(ports: Ports, mark: Mark) -> Iterator[Edit]:
+def _edits(ports: Ports, computed: dict[ir.Node, None]) -> Iterator[Edit]:
+    node, mark = ports.node, ports.get(Y)
+    name = str(node.name)
+    if node.op_type in ("Reshape", "Expand") and mark is not None:
+        yield from _target(ports, mark, computed)
+    elif node.op_type == "Split":
+        yield from _parts(ports)
+    elif node.op_type == "Slice":
+        yield from _range(ports)
+    elif node.op_type == "Attention" and mark is not None:
+        heads = node.attributes["q_num_heads"].as_int()
+        owners = mark.owners.reshape(heads, -1)[:, 0]
+        yield from (Edit(name, counts, 0, owners) for counts in ("q_num_heads", "kv_num_heads"))
+    elif node.op_type == "Conv" and mark is not None:
+        yield Edit(name, "group", 0, mark.owners)
+
+
+def _target(ports: Ports, mark: Mark, computed: dict[ir.Node, None]) -> Iterator[Edit]:
     """Of a Reshape or Expand: the size of the axis, where it is stated."""
-    entry = mark.axis - ports.rank(Y) + ports.axes(1)[0][0]
-    if entry >= 0:
-        yield from _entry(ports, 1, entry, mark.owners)
+    entries = ports.axes(1)[0][0]
+    before = ports.get(0)
+    opened = [m for p, m in ((0, before), (Y, mark)) if m and fixed(ports.axes(p)[m.axis]) is None]
+    for entry in range(entries):
+        axis = entry + ports.rank(Y) - entries
+        if axis == mark.axis or opened:
+            owners = mark.owners if axis == mark.axis else mark.owners[:0]
+            yield from _entry(ports, 1, entry, owners, computed)
 
 
-def _entry(ports: Ports, slot: int, entry: int, owners: Owners) -> Iterator[Edit]:
-    """Yield the edit of one entry of a vector, which may be put together from others."""
-    node, vector = ports.node, ports.value(slot)
-    array = constant(vector)
+def _entry(
+    ports: Ports, slot: int, entry: int, owners: Owners, computed: dict[ir.Node, None]
+) -> Iterator[Edit]:
+    """Yield the edits of one number of a shape, however it was put together.
+
+    It counts `owners`, or nothing: then it must not be computed from a count.
+    """
+    array = constant(ports.value(slot))
+    maker = ports.value(slot).producer()
     if array is not None:
-        if array.reshape(-1)[entry] == len(owners):
-            yield Edit(str(node.name), slot, entry, owners)
+        if len(owners) and array.reshape(-1)[entry] == len(owners):
+            yield Edit(str(ports.node.name), slot, entry, owners)
         return
-    maker = vector.producer()
-    if maker is None or maker.op_type != "Concat":
-        return  # a Shape, which follows by itself
+    if maker is None or maker.op_type in FOLLOWS:
+        return
+    computed[maker] = None
     inner = Ports(maker, ports.flood)
-    for number in range(len(maker.inputs)):
-        size = inner.axes(number)[0][0]
-        if entry < size:
-            yield from _entry(inner, number, entry, owners)
-            return
-        entry -= size
+    for number, place in _sources(inner, entry, len(owners)):
+        yield from _entry(inner, number, place, owners, computed)
+
+
+def _sources(ports: Ports, entry: int, count: int) -> list[tuple[int, int]]:
+    """Return the inputs, and the place in each, that make one number of a shape."""
+    if ports.node.op_type == "Concat":
+        for number in range(len(ports.node.inputs)):
+            size = ports.axes(number)[0][0]
+            if entry < size:
+                return [(number, entry)]
+            entry -= size
+    if ports.node.op_type in HAND_ON:
+        return [(0, entry)]
+    if ports.node.op_type == "Where" and (chosen := constant(ports.value(0))) is not None:
+        return [(1 if chosen.reshape(-1)[entry] else 2, entry)]
+    factors = [constant(ports.value(port)) for port in range(len(ports.node.inputs))]
+    stated = any(f is not None and f.size == 1 and f.item() == count for f in factors)
+    if ports.node.op_type != "Mul" or not stated:
+        ports.refuse("counts them in a way that is not known")
+    return [(0, 0), (1, 0)]
 
 
 def _parts(ports: Ports) -> Iterator[Edit]:

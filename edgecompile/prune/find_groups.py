@@ -20,6 +20,7 @@ from edgecompile.prune.count_positions import edits_of
 from edgecompile.prune.dependency import RULES
 from edgecompile.prune.flood import Flood, Key, Mark, RefusedError, at
 from edgecompile.prune.group import STAYS, Cut, Edit, Group, Owners, Resize
+from edgecompile.prune.layer_names import common, name_of
 from edgecompile.prune.measure_shapes import Shapes, fixed, measure_shapes
 
 
@@ -45,7 +46,7 @@ class _Seed:
 def find_groups(model: ir.Model) -> Groups:
     """Return all groups of a canonical graph, heads first, each in the graph's order."""
     shapes = measure_shapes(model)
-    names = {linear.weight: linear.name for linear in reversed(list(linears(model.graph)))}
+    names = {linear.weight: name_of(linear) for linear in reversed(list(linears(model.graph)))}
     found: dict[str, Group] = {}
     refused: dict[str, str] = {}
     reached: set[ir.Value] = set()
@@ -83,7 +84,7 @@ def _channels(graph: ir.Graph) -> Iterator[_Seed]:
     """Yield each Linear."""
     for linear in linears(graph):
         width = np.arange(dim(linear.weight, 1))
-        yield _Seed(linear.name, "channels", _written(linear), -1, width)
+        yield _Seed(name_of(linear), "channels", _written(linear), -1, width)
 
 
 def _written(linear: Linear) -> ir.Value:
@@ -112,7 +113,7 @@ def _group(seed: _Seed, flood: Flood, names: Mapping[ir.Value, str]) -> Group:
             raise RefusedError(msg)
     named = [names[key[0]] for key in weights]
     return Group(
-        name=_common(named) or seed.name if seed.kind == "heads" else seed.name,
+        name=common(named) or seed.name if seed.kind == "heads" else seed.name,
         kind=seed.kind,
         units=units,
         cuts=tuple(_cuts(flood, number)),
@@ -175,12 +176,3 @@ def _resizes(flood: Flood, number: Owners) -> Iterator[Resize]:
         if not key[0].is_initializer():
             mark = _mark(flood, key)
             yield Resize(str(key[0].name), mark.axis, number[mark.owners])
-
-
-def _common(names: list[str]) -> str:
-    """Return the dotted beginning that names share."""
-    parts = [name.split(".") for name in names]
-    length = 0
-    while all(len(p) > length + 1 for p in parts) and len({p[length] for p in parts}) == 1:
-        length += 1
-    return ".".join(parts[0][:length]) if parts else ""

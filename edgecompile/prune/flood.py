@@ -56,7 +56,8 @@ class Flood:
             node = next(iter(self._waiting))
             del self._waiting[node]
             self.nodes[node] = None
-            rule = self.rules.get(node.op_type) if not node.domain else None
+            known = not node.domain and self.shapes.of(node.outputs[0]) is not None
+            rule = self.rules.get(node.op_type) if known else None
             if rule is None:
                 msg = f"{at(node)} is not known to keep them apart"
                 raise RefusedError(msg)
