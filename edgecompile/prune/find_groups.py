@@ -61,6 +61,8 @@ def find_groups(model: ir.Model) -> Groups:
             refused.setdefault(seed.name, str(reason))
             continue
         reached |= {value for value, _reader, _port in flood.marks}
+        if group.name in found:  # as of layers whose biases are one and the same
+            group = replace(group, name=str(_maker(seed).name))
         found[group.name] = group
     return Groups(list(found.values()), refused)
 
