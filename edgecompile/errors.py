@@ -42,6 +42,10 @@ class UnknownNameError(EdgeCompileError):
         super().__init__(f"{place}no {kind} named '{name}'; {hint}known: {', '.join(names)}")
 
 
+class PruneError(EdgeCompileError):
+    """Units or layers that cannot be taken out of a graph."""
+
+
 class MissingRuntimeError(EdgeCompileError):
     """An engine whose runtime is not installed here, or too old for the target."""
 

@@ -44,6 +44,21 @@ class EvaluateTable:
 
 
 @dataclass(frozen=True, slots=True)
+class PruneTable:
+    """`ffn` and `heads` are the shares of FFN channels and attention heads to remove.
+
+    `importance` is a file of prune/importance/; `repair` fits what is left on `samples` samples of
+    the calibration data, or of `data`.
+    """
+
+    ffn: float = 0.0
+    heads: float = 0.0
+    importance: str = "second-order"
+    repair: bool = True
+    samples: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
 class QuantizeTable:
     """`scheme` is one of QUANTIZE's; `ranges` a method of quantize/choose_range.py.
 

@@ -14,6 +14,7 @@ from edgecompile.data.feed import Feed, valid_tokens
 from edgecompile.errors import DataError
 from edgecompile.graph import FloatArray, linears
 from edgecompile.session import run, session
+from edgecompile.valid_rows import valid_rows
 
 
 @dataclass(slots=True)
@@ -66,7 +67,7 @@ def observed_rows(
     for number, feed in enumerate(feeds, 1):
         valid = valid_tokens(feed)
         for name, array in zip(names, run(opened, names, feed, number), strict=True):
-            rows = _rows(array, valid)
+            rows = valid_rows(array, valid)
             if not len(rows):
                 msg = f"calibration sample {number} holds no token that is not padding"
                 raise DataError(msg)
@@ -74,12 +75,3 @@ def observed_rows(
                 msg = f"tensor '{name}' became NaN or infinite in float: the model or data is bad"
                 raise DataError(msg)
             yield name, rows
-
-
-def _rows(array: FloatArray, valid: np.ndarray | None) -> FloatArray:
-    """[B, S, C] -> [valid tokens, C]; any other shape -> [all, C]."""
-    if valid is not None and array.shape[:2] == valid.shape and array.ndim == 3 and not valid.all():
-        return np.asarray(array[valid])
-    if valid is not None and array.ndim == 2 and len(array) == valid.size:
-        return np.asarray(array[valid.ravel()])  # [B S, C], as some exporters flatten it
-    return array.reshape(-1, array.shape[-1])
