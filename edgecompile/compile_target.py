@@ -110,6 +110,7 @@ def compile_for(
         *tried.names,
         bundles.write_golden(folder, prepared.outputs, golden[kept], prepared.expected[kept]),
         bundles.write_smoke_test(folder),
+        *bundles.write_tokenizer(folder, prepared.tokenizer),
     ]
     manifest = {
         "schema": 1,
@@ -130,6 +131,7 @@ def compile_for(
         "forms": [dict(row) for row in forms],
         "calibration": dict(prepared.data.calibrated),
         "evaluation": dict(prepared.data.judged),
+        **({"vocabulary": dict(prepared.vocabulary)} if prepared.vocabulary else {}),
         "quantization": _plan_table(prepared.model, plan) | climbed,
         "steps": [asdict(step) for step in trace.steps],
     }

@@ -44,6 +44,19 @@ class EvaluateTable:
 
 
 @dataclass(frozen=True, slots=True)
+class PruneTable:
+    """`vocabulary` is text data of the task: the tokens that it never uses are cut.
+
+    `vocabulary_column` names its texts' column or key; a token that occurs less often than
+    `vocabulary_min_count` is cut too.
+    """
+
+    vocabulary: str = ""
+    vocabulary_column: str = ""
+    vocabulary_min_count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class QuantizeTable:
     """`scheme` is one of QUANTIZE's; `ranges` a method of quantize/choose_range.py.
 
@@ -108,6 +121,7 @@ class Recipe:
     shapes: ShapesTable = field(default_factory=ShapesTable)
     calibration: CalibrationTable = field(default_factory=CalibrationTable)
     evaluate: EvaluateTable = field(default_factory=EvaluateTable)
+    prune: PruneTable = field(default_factory=PruneTable)
     quantize: QuantizeTable = field(default_factory=QuantizeTable)
     gate: GateTable = field(default_factory=GateTable)
     profile: ProfileTable = field(default_factory=ProfileTable)
@@ -146,6 +160,9 @@ def _check(path: Path, recipe: Recipe) -> None:
         "[shapes] sequence: must be [shortest, longest], for example [8, 512]",
     )
     demand(recipe.calibration.samples >= 1, "[calibration] samples: must be at least 1")
+    demand(
+        recipe.prune.vocabulary_min_count >= 1, "[prune] vocabulary_min_count: must be at least 1"
+    )
     demand(recipe.profile.repeats >= 1, "[profile] repeats: must be at least 1")
     demand(
         bool(recipe.profile.sequence) and min(recipe.profile.sequence) >= 1,

@@ -75,7 +75,7 @@ def open_encoder(folder: Path, model: "ir.Model", longest: int) -> Encoder:
             " model inputs as --data FILE.npz"
         )
         raise DataError(msg)
-    tokenizer = _read_tokenizer(path)
+    tokenizer = read_tokenizer(path)
     length = _fixed_length(model)
     longest = longest if length is None else length
     tokenizer.no_padding()
@@ -93,7 +93,8 @@ def open_encoder(folder: Path, model: "ir.Model", longest: int) -> Encoder:
     return Encoder(tokenizer, inputs, longest)
 
 
-def _read_tokenizer(path: Path) -> "tokenizers.Tokenizer":
+def read_tokenizer(path: Path) -> "tokenizers.Tokenizer":
+    """Read a tokenizer.json; say what is wrong with it."""
     from tokenizers import Tokenizer
 
     try:
