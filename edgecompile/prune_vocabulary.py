@@ -89,7 +89,7 @@ def prune_vocabulary(
     data = _read_again(cut, part, tokenizer, longest, recipe)
     digest = str(table["sha256"])
     data = replace(data, hashes={**dense.hashes, f"vocabulary/{corpus.path.name}": digest})
-    golden, data, counts = _pair(cut, kept, dense, data)
+    golden, data, counts = _pair(cut, kept, dense, data, longest)
     return Narrowed(cut, tokenizer.encode(), table | counts, data, golden)
 
 
@@ -156,12 +156,12 @@ def _read_again(
 
 
 def _pair(
-    cut: "ir.Model", kept: Sequence[int], dense: "Dataset", data: "Dataset"
+    cut: "ir.Model", kept: Sequence[int], dense: "Dataset", data: "Dataset", longest: int
 ) -> "tuple[list[Feed], Dataset, dict[str, int]]":
     """Return the golden samples as the dense model reads them, the cut one's data, and counts.
 
     Where outputs have a row a token, samples that now have more tokens, or fewer, cannot be
-    compared, and are left out.
+    compared, and are left out; so are those that were cut to the longest sequence.
     """
     from edgecompile.data.dataset import FEWEST_GOLDEN
 
@@ -169,12 +169,16 @@ def _pair(
     outside = sum(not _same(old, new, kept) for old, new in pairs)
     asked = len(pairs)
     if _has_rows(cut):
-        pairs = [(old, new) for old, new in pairs if _length(old) == _length(new)]
+        pairs = [
+            (old, new)
+            for old, new in pairs
+            if _same(old, new, kept) or _length(old) == _length(new) < longest
+        ]
     if len(pairs) < FEWEST_GOLDEN:
         msg = (
-            f"{data.judged['data']}: {asked - len(pairs)} of {asked} golden samples have another"
-            " number of tokens through the cut tokenizer, so that too few are left to judge by;"
-            " name [evaluate] data of the corpus"
+            f"{data.judged['data']}: {asked - len(pairs)} of {asked} golden samples become other"
+            " tokens, and not as many, so that too few are left to judge by; name [evaluate] data"
+            " of the corpus"
         )
         raise DataError(msg)
     judged = {**data.judged, "samples": len(pairs)}

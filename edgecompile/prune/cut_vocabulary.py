@@ -73,10 +73,16 @@ def _readers(model: ir.Model) -> Iterator[tuple[ir.Node, ir.Value]]:
         if value.is_graph_output():
             _refuse(f"output '{value.name}' holds {IDS}")
         for node in value.consumers():
-            if node.op_type in PASSED_ON and node.inputs[0] is value:
+            if _passes_on(node) and node.inputs[0] is value:
                 values.append(node.outputs[0])
             else:
                 yield node, value
+
+
+def _passes_on(node: ir.Node) -> bool:
+    """Say whether a node hands its first input on; a Cast to bool asks which ids are not 0."""
+    to = node.attributes.get("to")
+    return node.op_type in PASSED_ON and (to is None or to.as_int() != ir.DataType.BOOL)
 
 
 def cut_vocabulary(model: ir.Model, kept: Sequence[int]) -> ir.Model:
@@ -130,7 +136,7 @@ def _sources(value: ir.Value | None) -> Iterator[str]:
     while value is not None:
         yield str(value.name)
         node = value.producer()
-        value = node.inputs[0] if node is not None and node.op_type in PASSED_ON else None
+        value = node.inputs[0] if node is not None and _passes_on(node) else None
 
 
 def _head_width(output: ir.Value) -> int | None:
