@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from edgecompile import files, pipeline
 from edgecompile.data.dataset import choose_data, data_dir
-from edgecompile.errors import DataError, EdgeCompileError, GateError
+from edgecompile.errors import DataError, EdgeCompileError, GateError, UnsupportedError
 from edgecompile.export.read_model import export, find_source
 from edgecompile.inspect_file import inspect_file
 from edgecompile.parts import Part
