@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import tokenizers
 
 TOKENIZER = "tokenizer.json"
+PADDING = ("[PAD]", "<pad>")
+"""What padding is called: a tokenizer.json need not say so."""
 CHARACTERS_A_TOKEN = 100
 """More than tokens have: what lies beyond the longest sequence is not even tokenized."""
 
@@ -120,5 +122,5 @@ def _fixed_length(model: "ir.Model") -> int | None:
 
 
 def _padding_id(tokenizer: "tokenizers.Tokenizer") -> int:
-    ids = (tokenizer.token_to_id(token) for token in ("[PAD]", "<pad>"))
+    ids = (tokenizer.token_to_id(token) for token in PADDING)
     return next((number for number in ids if number is not None), 0)

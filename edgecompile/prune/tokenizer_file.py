@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgecompile.data.encoder import read_tokenizer
+from edgecompile.data.encoder import PADDING, read_tokenizer
 from edgecompile.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ class TokenizerFile:
         if "unk_token" in self.model and self.model["unk_token"] is not None:
             unknown = self.tokenizer.token_to_id(self.model["unk_token"])
         yield from () if unknown is None else (unknown,)
+        padding = map(self.tokenizer.token_to_id, PADDING)
+        yield from (number for number in padding if number is not None)
         if self.spec["padding"] is not None:
             yield self.spec["padding"]["pad_id"]
         found: set[int] = set()

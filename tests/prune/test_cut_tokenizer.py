@@ -120,6 +120,13 @@ def test_added_tokens_stay_though_no_text_has_them(tokenizer_json: Path) -> None
     assert kept[-2:] == [file.tokenizer.token_to_id(t) for t in ("<extra>", "sensor42")]
 
 
+def test_padding_is_kept_by_its_name(tmp_path: Path) -> None:
+    """A tokenizer.json need not say that a piece is special; batches are filled with it."""
+    vocabulary = {"[UNK]": 0, "[PAD]": 1, "red": 2, "green": 3}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))  # noqa: S106
+    assert cut(save(tmp_path, tokenizer), ["green"])[0] == [0, 1, 3]
+
+
 def test_rare_tokens_go_too(tokenizer_json: Path) -> None:
     """Texts that have one are counted; all others give the same tokens."""
     file = open_tokenizer(tokenizer_json)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 from tokenizers import Tokenizer
 
@@ -16,8 +17,10 @@ from edgecompile import files, pipeline
 from edgecompile.data.dataset import choose_data, data_dir
 from edgecompile.errors import DataError, EdgeCompileError, GateError, UnsupportedError
 from edgecompile.export.read_model import export, find_source
+from edgecompile.graph import substitute
 from edgecompile.inspect_file import inspect_file
 from edgecompile.parts import Part
+from edgecompile.passes import passes_of, run
 from edgecompile.prune_vocabulary import prune_vocabulary
 from edgecompile.recipe import (
     CalibrationTable,
@@ -105,6 +108,36 @@ def test_the_corpus_is_answered_as_before(model: Callable[..., Path], tmp_path: 
     smoke = [sys.executable, "-I", bundle.folder / "smoke.py"]
     done = subprocess.run(smoke, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("positions", [False, True])
+def test_an_onnx_file_is_cut_too(
+    positions: bool,  # noqa: FBT001 - a case
+    model: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    """A foreign graph, also one that wants position_ids: dense answers come from the file."""
+    folder = model(sentence_transformers=True)
+    *_, (_, plain) = run(passes_of("lower/exchange"), export(find_source(folder)))
+    if positions:
+        read_positions(plain)
+    ir.save(plain, folder / "plain.onnx")
+    bundle = build(folder / "plain.onnx", tmp_path / "dist", recipe())
+    table = bundle.manifest["vocabulary"]
+    assert table["after"] < table["before"]
+    assert bundle.manifest["accuracy"]["mean"] > 0.98
+    with np.load(bundle.folder / "golden.npz") as golden:
+        assert ("000/in/position_ids" in golden.files) == positions
+        assert golden["000/in/input_ids"].max() < table["after"]
+
+
+def read_positions(model: ir.Model) -> None:
+    """Let a BERT look its positions up by an input of their own, as some exporters do."""
+    graph = model.graph
+    (node,) = (n for n in graph if n.op_type == "Slice" and "position" in str(n.inputs[0].name))
+    ids = ir.val("position_ids", ir.DataType.INT64, ["batch", "sequence"])
+    graph.inputs.append(ids)
+    substitute(graph, [node], [ir.node("Gather", [node.inputs[0], ids], name="positions")])
 
 
 def test_the_same_build_gives_the_same_bytes(model: Callable[..., Path], tmp_path: Path) -> None:
