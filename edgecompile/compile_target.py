@@ -174,7 +174,7 @@ def _climb(
 
 
 def _profile(board: Target, prepared: Prepared, artifact: Path, trace: Trace) -> dict[str, Any]:
-    """Time the artifact against the float model in the form in which other tools export it."""
+    """Time the artifact against the dense model in the form in which other tools export it."""
     from edgecompile.emit import onnxruntime
     from edgecompile.host import read_host, why_not
     from edgecompile.profile.profile_host import profile_host
@@ -183,7 +183,7 @@ def _profile(board: Target, prepared: Prepared, artifact: Path, trace: Trace) ->
     doing = f"not timed: {reason}" if reason else "timing float, dynamic int8 and artifact in turn"
     trace.say("profile", f"{board.name}: {doing}")
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
-        plain = run_stage("lower/exchange", prepared.model, {}, None)
+        plain = run_stage("lower/exchange", prepared.dense, {}, None)
         (name, *_) = onnxruntime.write(plain, Path(scratch), {}, one_file_bytes=0)
         feeds = _timed_feeds(prepared)
         models = {"float": Path(scratch) / name, "artifact": artifact}

@@ -28,14 +28,15 @@ if TYPE_CHECKING:
 class Prepared:
     """What all targets of a build share.
 
-    `expected` are the dense float model's answers to the golden samples. `tokenizer` is the
-    tokenizer.json that goes with the model, empty where there is none; `vocabulary` says for the
-    manifest what was cut of it.
+    `dense` is the float model before anything was pruned, `model` what is left of it; `expected`
+    are the dense one's answers to the golden samples. `tokenizer` is the tokenizer.json that goes
+    with the model, empty where there is none; `vocabulary` says for the manifest what was cut.
     """
 
     source: "Source"
     part: "Part"
     recipe: Recipe
+    dense: "ir.Model"
     model: "ir.Model"
     plan: Plan
     data: "Dataset"
@@ -127,7 +128,18 @@ def _prepare(
     inputs = {str(path.relative_to(source.folder)): files.sha256(path) for path in source.files}
     inputs |= data.hashes
     prepared = Prepared(
-        source, part, recipe, model, plan, data, expected, longest, inputs, tokenizer, vocabulary
+        source=source,
+        part=part,
+        recipe=recipe,
+        dense=dense,
+        model=model,
+        plan=plan,
+        data=data,
+        expected=expected,
+        longest=longest,
+        inputs=inputs,
+        tokenizer=tokenizer,
+        vocabulary=vocabulary,
     )
     if vocabulary.get("golden_outside"):
         check_pruned(prepared, answer(session(reference), data.golden), trace)

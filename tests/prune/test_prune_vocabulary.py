@@ -206,6 +206,9 @@ def test_words_that_were_cut_are_judged_and_told(
     loose = replace(wishes, gate=GateTable(cosine_mean=0.0, signal=-1.0))
     (bundle,) = pipeline.build(folder, ["x86-64"], tmp_path / "dist", loose, trace)
     assert bundle.manifest["accuracy"]["mean"] < 0.9999
+    sizes = {n["model"]: n["value"] for n in bundle.profile["numbers"] if n["name"] == "size"}
+    dense = (folder / "model.safetensors").stat().st_size
+    assert sizes["float"] > dense, "the profile compares with the dense model"
     assert any(line.startswith("warning: 64 of 64 golden samples have words") for line in said)
 
 
