@@ -111,6 +111,7 @@ def compile_for(
         *tried.names,
         bundles.write_golden(folder, prepared.outputs, golden[kept], prepared.expected[kept]),
         bundles.write_smoke_test(folder),
+        *bundles.write_tokenizer(folder, prepared.tokenizer),
     ]
     manifest = {
         "schema": 1,
@@ -131,6 +132,7 @@ def compile_for(
         "forms": [dict(row) for row in forms],
         "calibration": dict(prepared.data.calibrated),
         "evaluation": dict(prepared.data.judged),
+        **({"vocabulary": dict(prepared.vocabulary)} if prepared.vocabulary else {}),
         "quantization": _plan_table(prepared.model, plan) | climbed,
         "steps": [asdict(step) for step in trace.steps],
     }
@@ -178,7 +180,7 @@ def _climb(
 
 
 def _profile(board: Target, prepared: Prepared, artifact: Path, trace: Trace) -> dict[str, Any]:
-    """Time the artifact against the float model in the form in which other tools export it."""
+    """Time the artifact against the dense model in the form in which other tools export it."""
     from edgecompile.emit import onnxruntime
     from edgecompile.host import read_host, why_not
     from edgecompile.profile.profile_host import profile_host
@@ -187,7 +189,7 @@ def _profile(board: Target, prepared: Prepared, artifact: Path, trace: Trace) ->
     doing = f"not timed: {reason}" if reason else "timing float, dynamic int8 and artifact in turn"
     trace.say("profile", f"{board.name}: {doing}")
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
-        plain = run_stage("lower/exchange", prepared.model, {}, None)
+        plain = run_stage("lower/exchange", prepared.dense, {}, None)
         (name, *_) = onnxruntime.write(plain, Path(scratch), {}, one_file_bytes=0)
         feeds = _timed_feeds(prepared)
         models = {"float": Path(scratch) / name, "artifact": artifact}

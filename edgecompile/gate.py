@@ -3,14 +3,19 @@
 import math
 from typing import TYPE_CHECKING
 
-from edgecompile.prepare import Prepared
+from edgecompile.errors import GateError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edgecompile.evaluate.accuracy import Accuracy
     from edgecompile.evaluate.without_vnni import Emulated
+    from edgecompile.graph import FloatArray
+    from edgecompile.prepare import Prepared
+    from edgecompile.trace import Trace
 
 
-def floor_of(prepared: Prepared, found: "Accuracy") -> float:
+def floor_of(prepared: "Prepared", found: "Accuracy") -> float:
     """Return what the mean score must reach."""
     gate = prepared.recipe.gate
     return {
@@ -21,12 +26,12 @@ def floor_of(prepared: Prepared, found: "Accuracy") -> float:
     }[found.metric]
 
 
-def passes_gate(prepared: Prepared, found: "Accuracy") -> bool:
+def passes_gate(prepared: "Prepared", found: "Accuracy") -> bool:
     """Say whether an artifact may be shipped."""
     return found.mean >= floor_of(prepared, found) and found.signal >= prepared.recipe.gate.signal
 
 
-def shortfall(prepared: Prepared, found: "Accuracy", emulated: "Emulated | str") -> str:
+def shortfall(prepared: "Prepared", found: "Accuracy", emulated: "Emulated | str") -> str:
     """Say what lies below the gate, by how much, and whether only so without VNNI."""
     from edgecompile.evaluate.without_vnni import worse
 
@@ -39,6 +44,31 @@ def shortfall(prepared: Prepared, found: "Accuracy", emulated: "Emulated | str")
         what, value, wanted = "signal (R^2)", found.signal, prepared.recipe.gate.signal
     where = f"on {found.samples} {prepared.data.judges}{without}"
     return f"{what} to float is {down(value)} {where}, the gate wants {wanted:.4f}"
+
+
+def check_pruned(
+    prepared: "Prepared", answers: "Sequence[Sequence[FloatArray]]", trace: "Trace"
+) -> None:
+    """Judge the pruned model while it is float: below the gate, no number format could help it.
+
+    `answers` are its own to the golden samples. Says what cut words cost; raises GateError.
+    """
+    from edgecompile.evaluate import accuracy
+
+    golden, expected = prepared.data.golden, prepared.expected
+    metric = accuracy.metric_of(prepared.outputs, expected[0])
+    found = accuracy.compare(metric, answers, expected, golden, prepared.outputs)
+    cut = prepared.vocabulary
+    what = (
+        f"{cut['golden_outside']} of {len(golden) + cut['golden_left_out']} {prepared.data.judges}"
+        f" have words that {cut['corpus']} never uses"
+    )
+    hint = "name [evaluate] data of the corpus"
+    if not passes_gate(prepared, found):
+        missed = shortfall(prepared, found, "still float")
+        msg = f"{missed}, before any number is int8: {what}; {hint}, or add them to it"
+        raise GateError(msg)
+    trace.say("warning", f"{what}; they are judged too: {hint}")
 
 
 def down(score: float) -> str:

@@ -1,4 +1,4 @@
-"""What an .onnx file holds: size, operators, number formats, which Linears are float, and why."""
+"""What an .onnx file holds: size, operators, formats, embeddings, what is float, and why."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import onnx_ir as ir
 
 from edgecompile.errors import ModelError
-from edgecompile.graph import dim, linears, op_histogram
+from edgecompile.graph import dim, linears, op_histogram, slices_rows
 
 INT8_OPERATORS = {
     "MatMulIntegerToFloat": "int8 weight, int8 activation, float output",
@@ -45,8 +45,24 @@ def inspect_file(path: Path) -> dict[str, Any]:
         "ir_version": model.ir_version,
         "bytes_by_format": dict(sorted(formats.items(), key=lambda item: -item[1])),
         "operators": op_histogram(model.graph),
+        "embeddings": _embeddings(model),
         "linears": _linears(model),
     }
+
+
+def _embeddings(model: ir.Model) -> list[dict[str, Any]]:
+    """Return the tables [rows, width] whose rows are looked up; scales of one column are none."""
+    rows = {}
+    for node in model.graph:
+        axis = node.attributes.get("axis")
+        gathers = node.op_type == "Gather" and (axis is None or axis.as_int() == 0)
+        table = node.inputs[0] if gathers or slices_rows(node) else None
+        if table is None or table.const_value is None or len(table.const_value.shape) != 2:
+            continue
+        shape, kind = table.const_value.shape.numpy(), table.const_value.dtype.name.lower()
+        if shape[1] > 1:
+            rows[table.name] = {"name": table.name, "shape": list(shape), "format": kind}
+    return list(rows.values())
 
 
 def _linears(model: ir.Model) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """The stages, in order.
 
-Once for all targets (prepare.py):    export, canonicalise, quantize, ask the float model
+Once for all targets (prepare.py):    export, canonicalise, prune, quantize, ask the float model
 For each target (compile_target.py):  lower, emit, evaluate, climb the ladder if need be, profile
 """
 

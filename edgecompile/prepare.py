@@ -1,8 +1,8 @@
-"""What all targets share: export, canonicalise, calibrate, decide, run the float model."""
+"""What all targets share: export, canonicalise, prune, calibrate, decide, run the float model."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from edgecompile import files
 from edgecompile.errors import ChangedError
@@ -13,6 +13,8 @@ from edgecompile.target import REFERENCE
 from edgecompile.trace import Trace
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import onnx_ir as ir
 
     from edgecompile.data.dataset import Dataset
@@ -24,17 +26,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What all targets of a build share."""
+    """What all targets of a build share.
+
+    `dense` is the float model before anything was pruned, `model` what is left of it; `expected`
+    are the dense one's answers to the golden samples. `tokenizer` is the tokenizer.json that goes
+    with the model, empty where there is none; `vocabulary` says for the manifest what was cut.
+    """
 
     source: "Source"
     part: "Part"
     recipe: Recipe
+    dense: "ir.Model"
     model: "ir.Model"
     plan: Plan
     data: "Dataset"
     expected: "list[list[FloatArray]]"
     longest: int
     inputs: Mapping[str, str]
+    tokenizer: bytes = b""
+    vocabulary: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -86,9 +96,22 @@ def _prepare(
     recipe: Recipe,
     trace: Trace,
 ) -> Prepared:
-    """Calibrate, decide, run the float model."""
+    """Prune, calibrate, decide, run the float model."""
+    from edgecompile.data.encoder import TOKENIZER
+    from edgecompile.gate import check_pruned
+    from edgecompile.prune_vocabulary import prune_vocabulary
     from edgecompile.session import answer, session
 
+    dense, golden = model, data.golden
+    folder = recipe.path(recipe.model.tokenizer) if recipe.model.tokenizer else source.folder
+    tokenizer = _read_tokenizer(folder / TOKENIZER, model)
+    vocabulary: Mapping[str, Any] = {}
+    if recipe.prune.vocabulary:
+        cut = prune_vocabulary(
+            model, part, data, folder=folder, longest=longest, recipe=recipe, trace=trace
+        )
+        model, tokenizer, vocabulary = cut.model, cut.tokenizer, cut.table
+        data, golden = cut.data, cut.golden
     reference = lower(model, FLOAT, REFERENCE)
     plan = FLOAT
     if recipe.quantize.scheme == "int8":
@@ -98,12 +121,35 @@ def _prepare(
         plan = _quantize_weights(model, reference, data, recipe, trace)
     trace.say("evaluate", f"asking the float model for answers to {len(data.golden)} {data.judges}")
     native = source.route == "native"
-    expected = answer(session(reference if native else _pooled(source, part)), data.golden)
+    wide = reference if model is dense else lower(dense, FLOAT, REFERENCE)
+    expected = answer(session(wide if native else _pooled(source, part)), golden)
     if not native:
-        _check_same(reference, expected, data.golden)
+        _check_same(wide, expected, golden)
     inputs = {str(path.relative_to(source.folder)): files.sha256(path) for path in source.files}
     inputs |= data.hashes
-    return Prepared(source, part, recipe, model, plan, data, expected, longest, inputs)
+    prepared = Prepared(
+        source=source,
+        part=part,
+        recipe=recipe,
+        dense=dense,
+        model=model,
+        plan=plan,
+        data=data,
+        expected=expected,
+        longest=longest,
+        inputs=inputs,
+        tokenizer=tokenizer,
+        vocabulary=vocabulary,
+    )
+    if vocabulary.get("golden_outside"):
+        check_pruned(prepared, answer(session(reference), data.golden), trace)
+    return prepared
+
+
+def _read_tokenizer(path: "Path", model: "ir.Model") -> bytes:
+    """Return the tokenizer.json of a model that reads tokens."""
+    reads = any(value.name == "input_ids" for value in model.graph.inputs)
+    return path.read_bytes() if reads and path.is_file() else b""
 
 
 def _check_same(

@@ -7,6 +7,7 @@ from typing import Any
 from edgecompile import passes, target
 from edgecompile.facts import sentence
 from edgecompile.host import read_host, why_not
+from edgecompile.recipe import Recipe
 
 PARTS = (
     "Take apart: encoder, decoder and, where it reads a cache, decoder-with-past; each goes through"
@@ -14,7 +15,7 @@ PARTS = (
 )
 
 
-def preview(model: Path, names: list[str]) -> list[dict[str, Any]]:
+def preview(model: Path, names: list[str], recipe: Recipe | None = None) -> list[dict[str, Any]]:
     """Return the steps of a build: stage, step, what it does, needs, gives."""
     from edgecompile.export.optimum import has_decoder
     from edgecompile.export.read_model import find_source, routes
@@ -25,6 +26,9 @@ def preview(model: Path, names: list[str]) -> list[dict[str, Any]]:
         rows.append(_row("export", "parts", PARTS))
     if source.route != "native":
         rows += _passes("canonicalise")
+    if recipe is not None and (corpus := recipe.prune.vocabulary):
+        does = f"Cut the tokens that {corpus} never uses: table rows, and tokenizer.json"
+        rows.append(_row("prune", "cut-vocabulary", does))
     rows += [
         _row("quantize", "observe-ranges", "Run calibration samples; keep ranges by channel"),
         _row("quantize", "decide-plan", "Choose ranges, equalising factors, what stays float"),

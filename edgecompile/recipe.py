@@ -47,8 +47,11 @@ class EvaluateTable:
 class PruneTable:
     """`ffn` and `heads` are the shares of FFN channels and attention heads to remove.
 
-    `importance` is a file of prune/importance/; `repair` fits what is left on `samples` samples of
-    the calibration data, or of `data`.
+    `importance` is a file of prune/importance/; `repair` fits what is left on `samples` samples.
+
+    `vocabulary` is text data of the task: the tokens that it never uses are cut.
+    `vocabulary_column` names its texts' column or key; a token that occurs less often than
+    `vocabulary_min_count` is cut too.
     """
 
     ffn: float = 0.0
@@ -56,6 +59,9 @@ class PruneTable:
     importance: str = "second-order"
     repair: bool = True
     samples: int = 1024
+    vocabulary: str = ""
+    vocabulary_column: str = ""
+    vocabulary_min_count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +129,7 @@ class Recipe:
     shapes: ShapesTable = field(default_factory=ShapesTable)
     calibration: CalibrationTable = field(default_factory=CalibrationTable)
     evaluate: EvaluateTable = field(default_factory=EvaluateTable)
+    prune: PruneTable = field(default_factory=PruneTable)
     quantize: QuantizeTable = field(default_factory=QuantizeTable)
     gate: GateTable = field(default_factory=GateTable)
     profile: ProfileTable = field(default_factory=ProfileTable)
@@ -161,6 +168,9 @@ def _check(path: Path, recipe: Recipe) -> None:
         "[shapes] sequence: must be [shortest, longest], for example [8, 512]",
     )
     demand(recipe.calibration.samples >= 1, "[calibration] samples: must be at least 1")
+    demand(
+        recipe.prune.vocabulary_min_count >= 1, "[prune] vocabulary_min_count: must be at least 1"
+    )
     demand(recipe.profile.repeats >= 1, "[profile] repeats: must be at least 1")
     demand(
         bool(recipe.profile.sequence) and min(recipe.profile.sequence) >= 1,

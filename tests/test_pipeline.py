@@ -47,11 +47,12 @@ def installed() -> list[str]:
 def test_every_target_gets_a_whole_bundle(
     name: str, checkpoint: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """A bundle holds the artifact, golden vectors, smoke test, profile and manifest, no more."""
+    """A bundle holds artifact, tokenizer, golden vectors, smoke test, records, no more."""
     (bundle,) = build(checkpoint(), tmp_path / "dist", name)
     assert bundle.folder == tmp_path / "dist" / f"model-{target.load(name).folder}"
     files = {path.name for path in bundle.folder.iterdir()}
-    assert files == {"model.onnx", "golden.npz", "smoke.py", "profile.json", "manifest.json"}
+    records = {"profile.json", "manifest.json"}
+    assert files == {"model.onnx", "tokenizer.json", "golden.npz", "smoke.py"} | records
     written = json.loads((bundle.folder / "manifest.json").read_text())
     assert written == bundle.manifest
     assert set(written["files"]) == files - {"manifest.json"}

@@ -169,6 +169,10 @@ def test_every_type_is_checked(write: Path, table: str, key: str, value: str) ->
             for wrong in ("[]", "[8]", "[0, 8]", "[9, 8]", "[1, 2, 3]")
         ),
         ("[calibration]\nsamples = 0\n", "R, [calibration] samples: must be at least 1"),
+        (
+            "[prune]\nvocabulary_min_count = 0\n",
+            "R, [prune] vocabulary_min_count: must be at least 1",
+        ),
         ("[profile]\nrepeats = 0\n", "R, [profile] repeats: must be at least 1"),
         *(
             (

@@ -180,13 +180,22 @@ def list_targets(name: str | None, as_json: bool) -> None:  # noqa: FBT001 - cli
 @cli.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @target_option
+@click.option(
+    "--recipe", "recipe_file", type=click.Path(path_type=Path), help="The build's recipe.",
+)  # fmt: skip
 @as_json
-def plan(model: Path, targets: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001 - click
+def plan(
+    model: Path,
+    targets: tuple[str, ...],
+    recipe_file: Path | None,
+    as_json: bool,  # noqa: FBT001 - click passes flags by name
+) -> None:
     """Show the steps of a build, with what each needs and gives; nothing runs."""
+    from edgecompile import recipe as recipes
     from edgecompile.preview import preview
     from edgecompile.report import terminal
 
-    rows = preview(model, list(targets))
+    rows = preview(model, list(targets), recipes.read(recipe_file) if recipe_file else None)
     _print_json(rows) if as_json else _print(terminal.plan_table(rows))
 
 

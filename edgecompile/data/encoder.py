@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import tokenizers
 
 TOKENIZER = "tokenizer.json"
+PADDING = ("[PAD]", "<pad>")
+"""What padding is called: a tokenizer.json need not say so."""
 CHARACTERS_A_TOKEN = 100
 """More than tokens have: what lies beyond the longest sequence is not even tokenized."""
 
@@ -75,7 +77,7 @@ def open_encoder(folder: Path, model: "ir.Model", longest: int) -> Encoder:
             " model inputs as --data FILE.npz"
         )
         raise DataError(msg)
-    tokenizer = _read_tokenizer(path)
+    tokenizer = read_tokenizer(path)
     length = _fixed_length(model)
     longest = longest if length is None else length
     tokenizer.no_padding()
@@ -93,7 +95,8 @@ def open_encoder(folder: Path, model: "ir.Model", longest: int) -> Encoder:
     return Encoder(tokenizer, inputs, longest)
 
 
-def _read_tokenizer(path: Path) -> "tokenizers.Tokenizer":
+def read_tokenizer(path: Path) -> "tokenizers.Tokenizer":
+    """Read a tokenizer.json; say what is wrong with it."""
     from tokenizers import Tokenizer
 
     try:
@@ -119,5 +122,5 @@ def _fixed_length(model: "ir.Model") -> int | None:
 
 
 def _padding_id(tokenizer: "tokenizers.Tokenizer") -> int:
-    ids = (tokenizer.token_to_id(token) for token in ("[PAD]", "<pad>"))
+    ids = (tokenizer.token_to_id(token) for token in PADDING)
     return next((number for number in ids if number is not None), 0)

@@ -46,7 +46,8 @@ class Source:
 
     `count(limit)` says how many samples there are, at most `limit`; `feeds(start, stop)` reads
     those samples anew. `files` are what they come from, in order; `through` is the model's own file
-    that they are read with. A `warning` is what every user of the data must be told.
+    that they are read with. Of text, `texts()` yields all of it anew. A `warning` is what every
+    user of the data must be told.
     """
 
     kind: str
@@ -55,6 +56,7 @@ class Source:
     feeds: Callable[[int, int], Iterator[Feed]]
     files: Sequence[Path] = ()
     through: Path | None = None
+    texts: Callable[[], Iterator[str]] | None = None
     warning: str = ""
 
 

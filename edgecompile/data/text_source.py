@@ -22,4 +22,4 @@ def text_source(
         for number, feed in enumerate(encoder(islice(read(), start, stop)), start + 1):
             yield request.signature.check(f"{path}, text {number}", feed)
 
-    return Source("text", path, count, feeds, files, request.folder / TOKENIZER)
+    return Source("text", path, count, feeds, files, request.folder / TOKENIZER, read)

@@ -14,6 +14,7 @@ from edgecompile.files import sha256, write_json
 from edgecompile.graph import FloatArray
 
 GOLDEN, SMOKE, MANIFEST, PROFILE = "golden.npz", "smoke.py", "manifest.json", "profile.json"
+TOKENIZER = "tokenizer.json"
 MOST_SAMPLES, FEWEST_SAMPLES, GOLDEN_BYTES = 16, 4, 1 << 24
 """A bundle holds up to 16 golden samples; fewer where caches or images make them large."""
 
@@ -43,6 +44,14 @@ def write_golden(
         arrays |= {f"{number:03}/out/{name}": array for name, array in pairs}
     np.savez_compressed(folder / GOLDEN, **arrays)  # type: ignore[arg-type]
     return GOLDEN
+
+
+def write_tokenizer(folder: Path, tokenizer: bytes) -> list[str]:
+    """Write the tokenizer.json that goes with the artifact, if there is one."""
+    if not tokenizer:
+        return []
+    (folder / TOKENIZER).write_bytes(tokenizer)
+    return [TOKENIZER]
 
 
 def write_smoke_test(folder: Path) -> str:

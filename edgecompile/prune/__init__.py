@@ -1,1 +1,1 @@
-"""Passes that make a float graph narrower: coupled units are found, and taken out."""
+"""Make a float graph narrower: units, layers and tokens that it can do without are taken out."""

@@ -30,7 +30,7 @@ def counts_of(units: Units) -> list[int]:
 def losses_of(units: Units, order: Order, counts: Sequence[int]) -> list[float]:
     """Return which share of the readers' sums of squares is not explained at each level."""
     best_first = rows_of(order[::-1], units.block)
-    explained = sum(reader.fit.explained(best_first) for reader in units.readers)
+    explained = np.sum([reader.fit.explained(best_first) for reader in units.readers], axis=0)
     kept = explained[np.array(counts) * units.block - 1]
     return [float(share) for share in np.maximum(1 - kept / explained[-1], 0.0)]
 

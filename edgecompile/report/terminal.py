@@ -187,7 +187,7 @@ def plan_table(rows: Iterable[Row]) -> "Table":
 
 
 def inspect_tables(found: Row) -> "list[Table]":
-    """Return the tables of `inspect`: bytes by format, operators, Linears."""
+    """Return the tables of `inspect`: bytes by format, operators, embeddings, Linears."""
     from rich.table import Table
 
     formats = Table(title="weights", title_justify="left")
@@ -200,12 +200,17 @@ def inspect_tables(found: Row) -> "list[Table]":
     operators.add_column("count", justify="right")
     for name, count in found["operators"].items():
         _add(operators, name, str(count))
+    embeddings = Table(title="embeddings", title_justify="left")
+    for name in ("table", "rows x width", "format"):
+        embeddings.add_column(name)
+    for row in found["embeddings"]:
+        _add(embeddings, row["name"], " x ".join(map(str, row["shape"])), row["format"])
     layers = Table(title="Linears", title_justify="left")
     for name in ("layer", "in x out", "format", "why"):
         layers.add_column(name)
     for row in found["linears"]:
         _add(layers, row["name"], " x ".join(map(str, row["shape"])), row["format"], row["why"])
-    return [formats, operators, layers]
+    return [formats, operators, *([embeddings] if found["embeddings"] else []), layers]
 
 
 def sensitivity_table(rows: Iterable[Row]) -> "Table":

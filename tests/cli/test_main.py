@@ -133,6 +133,17 @@ def test_plan_shows_the_passes_and_runs_nothing(checkpoint: Callable[..., Path])
     assert "needs" in call("plan", folder, "-t", "x86-64").stdout
 
 
+def test_plan_shows_what_a_recipe_prunes(checkpoint: Callable[..., Path], tmp_path: Path) -> None:
+    """The step stands between export and quantize, and names the corpus."""
+    recipe = tmp_path / "edgecompile.toml"
+    recipe.write_text('[prune]\nvocabulary = "corpus.txt"\n')
+    done = call("plan", checkpoint(), "-t", "x86-64", "--recipe", recipe, "--json")
+    rows = json.loads(done.stdout)
+    (row,) = (row for row in rows if row["stage"] == "prune")
+    assert row["does"].startswith("Cut the tokens that corpus.txt never uses")
+    assert [row["stage"] for row in rows][:3] == ["export", "prune", "quantize"]
+
+
 def test_inspect_says_what_is_float_and_why(
     checkpoint: Callable[..., Path], recipe: Path, tmp_path: Path
 ) -> None:
@@ -144,6 +155,9 @@ def test_inspect_says_what_is_float_and_why(
     floats = [row for row in found["linears"] if row["format"] == "float"]
     assert [row["name"] for row in floats] == ["classifier"]
     assert floats[0]["why"].startswith("it makes the model's output")
+    tables = {row["name"]: row["format"] for row in found["embeddings"]}
+    assert tables["embeddings.word_embeddings.weight_int8"] == "int8"
+    assert tables["embeddings.token_type_embeddings.weight"] == "float"
     assert sum(found["bytes_by_format"].values()) < found["size_bytes"]
     assert "classifier" in call("inspect", tmp_path / "dist" / "model-x86-64").stdout
 

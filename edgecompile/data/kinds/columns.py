@@ -55,7 +55,7 @@ def _index(path: Path, names: Sequence[str], column: str) -> int:
         return wordy[0]
     msg = (
         f"{path}: which column holds the texts? name it as 'column' in the recipe's [calibration]"
-        f" or [evaluate]; columns: {_listed(names)}"
+        f" or [evaluate], as 'vocabulary_column' in its [prune]; columns: {_listed(names)}"
     )
     raise DataError(msg)
 

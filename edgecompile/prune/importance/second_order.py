@@ -26,7 +26,7 @@ def rank(units: Units) -> Order:
     states = [_State.of(reader) for reader in units.readers]
     step = 1 if units.count <= FEW else -(-units.count // ROUNDS)
     while len(alive) > 1:
-        scores = sum(state.scores(units.block) for state in states)
+        scores = np.sum([state.scores(units.block) for state in states], axis=0)
         first = np.argsort(scores, kind="stable")[: min(step, len(alive) - 1)]
         gone += list(alive[first])
         alive = np.delete(alive, first)
@@ -43,7 +43,7 @@ class _State:
 
     @classmethod
     def of(cls, reader: Reader) -> "_State":
-        inverse = np.linalg.inv(reader.fit.gram)
+        inverse: Float64 = np.linalg.inv(reader.fit.gram).astype(np.float64)
         return cls(inverse, inverse @ reader.fit.right)
 
     def scores(self, block: int) -> Float64:
