@@ -5,12 +5,13 @@ find groups -> survey (what is lost at each width) -> spend the budget -> cut, r
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgecompile.data.join_feeds import join_feeds
 from edgecompile.errors import PruneError
 from edgecompile.plan import FLOAT
 from edgecompile.prune.choose_levels import TRIED, counts_of, levels_of, losses_of
@@ -54,12 +55,14 @@ def prune_model(
     model: "ir.Model", wishes: PruneTable, feeds: "Sequence[Feed]", trace: Trace
 ) -> Pruned:
     """Return a narrower model, repaired on `feeds`."""
+    judged, surveyed = feeds[:JUDGED], join_feeds(_lower(model), feeds[:SURVEYED])
+    feeds = join_feeds(_lower(model), feeds)
     ratios = {kind: getattr(wishes, key) for kind, key in KINDS.items()}
     groups = [g for g in _groups(model, ratios) if ratios[g.kind] > 0]
     stops = find_stops(model, groups)
     trace.say("prune", f"seeing what {len(groups)} groups of units can spare")
     with trace.step("prune", "survey-groups") as done:
-        levels = _survey(model, stops, wishes, feeds)
+        levels = _survey(model, stops, wishes, surveyed, _judge(model, judged))
         done(model)
     kept = _spend(stops, levels, ratios)
     trace.say("prune", f"cutting and repairing on {len(feeds)} samples")
@@ -84,14 +87,17 @@ def _lower(model: "ir.Model") -> "ir.Model":
 
 
 def _survey(
-    model: "ir.Model", stops: Sequence[Stop], wishes: PruneTable, feeds: "Sequence[Feed]"
+    model: "ir.Model",
+    stops: Sequence[Stop],
+    wishes: PruneTable,
+    feeds: "Sequence[Feed]",
+    judge: "Callable[[ir.Model], float]",
 ) -> list[list[Level]]:
     """Return what each group loses at each number of units kept; its cost is that number."""
     rank = importance(wishes.importance)
     found = []
-    judge = _judge(model, feeds[:JUDGED])
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
-        walk = Walk(model, stops, _lower, feeds[:SURVEYED], Path(folder))
+        walk = Walk(model, stops, _lower, feeds, Path(folder))
         for stop, units in walk:
             order, counts = rank(units), counts_of(units)
             lost = losses_of(units, order, counts)
@@ -144,7 +150,8 @@ def _cut_and_repair(
         walk = Walk(model, stops, _lower, feeds, Path(folder))
         for stop, units in walk:
             group = stop.group
-            chosen = np.sort(rank(units)[units.count - kept[group.name] :])
+            count = kept[group.name]
+            chosen = np.sort(rank(replace(units, stay=count))[units.count - count :])
             keep[group.name] = [int(unit) for unit in chosen]
             walk.model = _narrow(walk.model, stop, units, chosen, repair=wishes.repair)
     table = {

@@ -17,6 +17,8 @@ from edgecompile.prune.moments import Float64, Moments
 
 DAMPING = 1e-3
 """Of the mean of the Gram matrix' diagonal."""
+BLOCK = 64
+"""Rows that are solved for at once."""
 Rows = npt.NDArray[np.intp]
 
 
@@ -38,8 +40,18 @@ class Fit:
     def explained(self, rows: Rows) -> Float64:
         """Return how much of the sum of squares the first row explains, the first two, ..."""
         factor = np.linalg.cholesky(self.gram[np.ix_(rows, rows)])
-        parts = np.linalg.solve(factor, self.right[rows])
+        parts = _forward(factor, self.right[rows])
         return np.asarray(np.cumsum(np.square(parts).sum(axis=1)))
+
+
+def _forward(lower: Float64, right: Float64) -> Float64:
+    """Return x of L x = b, L [n, n] a lower triangle, block after block: numpy has no such."""
+    x = right.copy()
+    for start in range(0, len(x), BLOCK):
+        block = slice(start, start + BLOCK)
+        x[block] -= lower[block, :start] @ x[:start]
+        x[block] = np.linalg.solve(lower[block, block], x[block])
+    return x
 
 
 def normal_equations(moments: Moments, weight: FloatArray) -> Fit:

@@ -26,12 +26,16 @@ class Reader:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Units:
-    """A group's units: `norms` [units] are those of all weights that a unit owns."""
+    """A group's units: `norms` [units] are those of all weights that a unit owns.
+
+    So many as `stay` at the least: which of them would go first is not asked.
+    """
 
     kind: str
     block: int
     norms: FloatArray
     readers: Sequence[Reader]
+    stay: int = 1
 
     @property
     def count(self) -> int:

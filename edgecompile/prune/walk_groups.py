@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecompile.data.feed import Feed, valid_tokens
-from edgecompile.graph import FloatArray, Linear, dim, linears, weight_array, weight_of
+from edgecompile.graph import Array, FloatArray, Linear, dim, linears, weight_array, weight_of
 from edgecompile.prune.fit_weights import normal_equations
 from edgecompile.prune.group import STAYS, Group
 from edgecompile.prune.moments import Moments
@@ -84,53 +84,71 @@ class Walk:
 
     def __iter__(self) -> Iterator[tuple[Stop, Units]]:
         """Yield each stop and what is known there; set `model` before going on."""
-        truth = own = Store(self.folder / "dense.0", [])
+        truth = own = self._step(self.dense, Store(self.folder / "inputs", []), 0, "dense")
         for number, stop in enumerate(self.stops):
-            old = {truth.path, own.path}
-            truth = self._step(self.dense, truth, number, "dense")
-            changed = self.model is not self.whole
-            own = self._step(self.lower(self.model), own, number, "own") if changed else truth
-            for path in old:
-                path.unlink(missing_ok=True)
-            yield stop, self._observe(stop, truth, own)
+            units, after = self._observe(number, truth, own)
+            yield stop, units
+            last, passed = stop is self.stops[-1], {truth.path, own.path}
+            if self.model is self.whole or last:
+                own = after
+            else:
+                own = self._step(self.lower(self.model), own, number + 1, "own")
+            truth = after
+            for path in passed | ({after.path} if last else set()):
+                path.unlink()
 
     def _step(self, lowered: ir.Model, before: Store, number: int, name: str) -> Store:
         """Run the piece up to a cut over all samples."""
         cut = self.cuts[number]
-        after = Store(self.folder / f"{name}.{number + 1}", cut)
-        piece = Piece(lowered, before.types, [n for n in cut if n not in before.names])
+        after = Store(self.folder / f"{name}.{number}", cut)
+        piece = _piece(lowered, before, cut)
         pairs = zip(self.feeds, before.read(), strict=False)
         after.write(
             {**kept, **piece({**feed, **kept}, i)} for i, (feed, kept) in enumerate(pairs, 1)
         )
         return after
 
-    def _observe(self, stop: Stop, truth: Store, own: Store) -> Units:
-        wanted = [stop.total.get(r.name, str(r.y.name)) for r in stop.readers]
-        read = [str(r.x.name) for r in stop.readers]
-        beside = list(stop.beside.values())
-        target = Piece(self.dense, truth.types, wanted)
-        unknown = [name for name in (*read, *beside) if name not in own.names]
-        source = Piece(self.lower(self.model), own.types, unknown)
-        moments = [
+    def _observe(self, number: int, truth: Store, own: Store) -> tuple[Units, Store]:
+        """Run all samples past a stop; return what its readers saw, and the dense model behind."""
+        stop = self.stops[number]
+        seen = [
             Moments(*(dim(r.weight, axis) for axis in (0, 1)), centred=r.bias is not None)
             for r in stop.readers
         ]
+        cut = self.cuts[number + 1] if number + 1 < len(self.cuts) else []
+        after = Store(self.folder / f"dense.{number + 1}", cut)
+        after.write(self._pass(stop, truth, own, seen, cut))
+        readers = [
+            Reader(r.name, weight_of(r), moments, normal_equations(moments, weight_of(r)))
+            for r, moments in zip(stop.readers, seen, strict=True)
+        ]
+        norms = norms_of(self.model, stop.group)
+        return Units(stop.group.kind, stop.group.block, norms, readers), after
+
+    def _pass(
+        self, stop: Stop, truth: Store, own: Store, seen: Sequence[Moments], cut: Sequence[str]
+    ) -> Iterator[Mapping[str, Array]]:
+        """Yield each sample's tensors of the next cut; add what readers read to `seen`."""
+        wanted = [stop.total.get(r.name, str(r.y.name)) for r in stop.readers]
+        read = [*(str(r.x.name) for r in stop.readers), *stop.beside.values()]
+        same = own is truth
+        target = _piece(self.dense, truth, [*wanted, *cut, *(read if same else [])])
+        source = _piece(self.dense if same else self.lower(self.model), own, [] if same else read)
         samples = zip(self.feeds, truth.read(), own.read(), strict=False)
         for number, (feed, left, right) in enumerate(samples, 1):
             valid = valid_tokens(feed)
-            truths = target({**feed, **left}, number)
-            arrays = {**right, **source({**feed, **right}, number)}
-            for reader, seen, name in zip(stop.readers, moments, wanted, strict=True):
+            truths = {**left, **target({**feed, **left}, number)}
+            arrays = truths if same else {**right, **source({**feed, **right}, number)}
+            for reader, moments, name in zip(stop.readers, seen, wanted, strict=True):
                 y = truths[name]
                 if reader.name in stop.beside:
                     y = y - arrays[stop.beside[reader.name]]
-                seen.add(valid_rows(arrays[str(reader.x.name)], valid), valid_rows(y, valid))
-        readers = [
-            Reader(r.name, weight_of(r), seen, normal_equations(seen, weight_of(r)))
-            for r, seen in zip(stop.readers, moments, strict=True)
-        ]
-        return Units(stop.group.kind, stop.group.block, norms_of(self.model, stop.group), readers)
+                moments.add(valid_rows(arrays[str(reader.x.name)], valid), valid_rows(y, valid))
+            yield truths
+
+
+def _piece(lowered: ir.Model, before: Store, names: Iterable[str]) -> Piece:
+    return Piece(lowered, before.types, [name for name in names if name not in before.names])
 
 
 def norms_of(model: ir.Model, group: Group) -> FloatArray:

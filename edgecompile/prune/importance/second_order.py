@@ -25,9 +25,9 @@ def rank(units: Units) -> Order:
     gone: list[np.intp] = []
     states = [_State.of(reader) for reader in units.readers]
     step = 1 if units.count <= FEW else -(-units.count // ROUNDS)
-    while len(alive) > 1:
+    while len(alive) > units.stay:
         scores = np.sum([state.scores(units.block) for state in states], axis=0)
-        first = np.argsort(scores, kind="stable")[: min(step, len(alive) - 1)]
+        first = np.argsort(scores, kind="stable")[: min(step, len(alive) - units.stay)]
         gone += list(alive[first])
         alive = np.delete(alive, first)
         states = [state.without(rows_of(first, units.block)) for state in states]
