@@ -1,11 +1,11 @@
 """Make a float graph narrower: find groups, see what each can spare, cut and repair in order.
 
-find groups -> survey (what is lost at each width) -> spend the budget -> cut, repair, next
+leave layers out -> find groups -> survey (what is lost at each width) -> spend -> cut and repair
 """
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +14,19 @@ import numpy as np
 from edgecompile.data.join_feeds import join_feeds
 from edgecompile.errors import PruneError
 from edgecompile.plan import FLOAT
+from edgecompile.prune.choose_layers import choose_layers
 from edgecompile.prune.choose_levels import TRIED, counts_of, levels_of, losses_of
 from edgecompile.prune.find_groups import find_groups
 from edgecompile.prune.group import Group
-from edgecompile.prune.importances import importance
+from edgecompile.prune.importances import importance, observer
 from edgecompile.prune.refit_readers import refit_readers
 from edgecompile.prune.remove_units import remove_units
-from edgecompile.prune.spend_budget import Level, spend_budget
+from edgecompile.prune.spend_budget import Level
+from edgecompile.prune.spend_ratios import KINDS, point_of, ratio_curve, spend_ratios
 from edgecompile.prune.units import Order, Units, rows_of
-from edgecompile.prune.walk_groups import Stop, Walk, find_stops
+from edgecompile.prune.walk_groups import Stop, Walk, find_stops, norms_of
 from edgecompile.recipe import PruneTable
+from edgecompile.spend_on_target import Aim, Spent, spend_on_target
 from edgecompile.stages import lower
 from edgecompile.target import REFERENCE
 from edgecompile.trace import Trace
@@ -32,13 +35,13 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from edgecompile.data.feed import Feed
+    from edgecompile.graph import FloatArray
 
 SURVEYED = 128
 """Samples by which is decided how many units each group keeps."""
 JUDGED = 32
 """Samples on which it is measured what a group means to the output."""
-KINDS = {"heads": "heads", "channels": "ffn"}
-"""Kinds of groups, and the recipe's key for each."""
+Judge = Callable[["ir.Model"], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,118 +54,168 @@ class Pruned:
     table: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What all steps share: wishes, samples joined, and what an importance saw of the model."""
+
+    wishes: PruneTable
+    feeds: "Sequence[Feed]"
+    surveyed: "Sequence[Feed]"
+    judge: Judge
+    observed: "Mapping[str, FloatArray]" = field(default_factory=dict)
+
+    def order(self, stop: Stop, units: Units, stay: int = 1) -> Order:
+        """Return a group's units, the first to go first."""
+        observed = self.observed.get(stop.group.name, units.observed)
+        return importance(self.wishes.importance)(replace(units, stay=stay, observed=observed))
+
+
 def prune_model(
-    model: "ir.Model", wishes: PruneTable, feeds: "Sequence[Feed]", trace: Trace
+    model: "ir.Model",
+    wishes: PruneTable,
+    feeds: "Sequence[Feed]",
+    trace: Trace,
+    aim: Aim | None = None,
 ) -> Pruned:
-    """Return a narrower model, repaired on `feeds`."""
-    judged, surveyed = feeds[:JUDGED], join_feeds(_lower(model), feeds[:SURVEYED])
-    feeds = join_feeds(_lower(model), feeds)
-    ratios = {kind: getattr(wishes, key) for kind, key in KINDS.items()}
-    groups = [g for g in _groups(model, ratios) if ratios[g.kind] > 0]
-    stops = find_stops(model, groups)
-    trace.say("prune", f"seeing what {len(groups)} groups of units can spare")
-    with trace.step("prune", "survey-groups") as done:
-        levels = _survey(model, stops, wishes, surveyed, _judge(model, judged))
-        done(model)
-    kept = _spend(stops, levels, ratios)
+    """Return a narrower model, repaired on `feeds`; a budget is spent on what `aim` says."""
+    dense, lowered = model, _lower(model)
+    judge = _judge(lowered, feeds[:JUDGED])
+    table: dict[str, Any] = {"importance": wishes.importance, "repair": wishes.repair}
+    if wishes.layers:
+        trace.say("prune", f"trying which {wishes.layers} layers harm least")
+        with trace.step("prune", "choose-layers") as done:
+            model, dropped = choose_layers(model, wishes.layers, judge)
+            done(model)
+        table["layers"] = [asdict(row) for row in dropped]
+    if not wishes.units:
+        return Pruned(model, [], {}, table)
+    stops = find_stops(model, _groups(model, wishes))
+    job = _Job(wishes, join_feeds(lowered, feeds), join_feeds(lowered, feeds[:SURVEYED]), judge)
+    if (observe := observer(wishes.importance)) is not None:
+        trace.say("prune", f"seeing what {wishes.importance} says of {len(stops)} groups")
+        job = replace(job, observed=observe(model, [s.group for s in stops], job.surveyed))
+    chosen = _choose(dense, model, stops, job, trace, aim)
     trace.say("prune", f"cutting and repairing on {len(feeds)} samples")
     with trace.step("prune", "cut-and-repair") as done:
-        pruned = _cut_and_repair(model, stops, kept, wishes, feeds)
-        done(pruned.model)
-    return pruned
+        narrow, keep = _cut_and_repair(model, stops, chosen.kept, job)
+        done(narrow)
+    table |= {"groups": _rows(stops, chosen.kept), **_told(chosen, judge(narrow))}
+    return Pruned(narrow, [stop.group for stop in stops], keep, table)
 
 
-def _groups(model: "ir.Model", ratios: Mapping[str, float]) -> list[Group]:
+def _groups(model: "ir.Model", wishes: PruneTable) -> list[Group]:
+    """Return the groups that the wishes mean: of the kinds that have a ratio, or all of them."""
     found = find_groups(model)
-    for kind, ratio in ratios.items():
-        if ratio > 0 and not any(group.kind == kind for group in found.found):
-            reasons = "; ".join(f"{n}: {why}" for n, why in found.refused.items())
-            msg = f"[prune] {KINDS[kind]} = {ratio:g}: no {kind} can be cut ({reasons or 'none'})"
+    ratios = {kind: getattr(wishes, key) for kind, key in KINDS.items()}
+    wanted = {k: f"{KINDS[k]} = {r:g}" for k, r in ratios.items() if r > 0}
+    reasons = "; ".join(f"{name}: {why}" for name, why in found.refused.items()) or "none is there"
+    for kind, wish in wanted.items():
+        if not any(group.kind == kind for group in found.found):
+            msg = f"[prune] {wish}: no {kind} can be cut ({reasons})"
             raise PruneError(msg)
-    return found.found
+    if not found.found:
+        msg = f"[prune]: neither channels nor heads can be cut ({reasons})"
+        raise PruneError(msg)
+    return [group for group in found.found if not wanted or group.kind in wanted]
+
+
+def _choose(  # noqa: PLR0917 - a model, what is wished for, whom to tell
+    dense: "ir.Model",
+    model: "ir.Model",
+    stops: Sequence[Stop],
+    job: _Job,
+    trace: Trace,
+    aim: Aim | None,
+) -> Spent:
+    """Return how many units each group keeps: by a threshold, a budget or ratios."""
+    wishes, groups = job.wishes, [stop.group for stop in stops]
+    if wishes.threshold:
+        return Spent(_above(model, groups, wishes.threshold), {}, {})
+    trace.say("prune", f"seeing what {len(groups)} groups of units can spare")
+    with trace.step("prune", "survey-groups") as done:
+        levels = _survey(model, stops, job)
+        done(model)
+    if aim is not None and (wishes.latency or wishes.size):
+        trace.say("prune", f"measuring what units cost on {aim.board.name}")
+        with trace.step("prune", "spend-budget") as done:
+            spent = spend_on_target(dense, model, stops, levels, wishes, aim)
+            done(model)
+        return spent
+    ratios = {kind: getattr(wishes, key) for kind, key in KINDS.items()}
+    chosen = spend_ratios(groups, levels, ratios)
+    kept = {group.name: level.kept for group, level in zip(groups, chosen, strict=True)}
+    curve = ratio_curve(model, groups, levels, ratios)
+    return Spent(kept, {}, curve | {"chosen": point_of(model, groups, chosen)})
+
+
+def _above(model: "ir.Model", groups: Sequence[Group], threshold: float) -> dict[str, int]:
+    """Return how many units have a norm of at least the threshold; one stays, whatever its norm.
+
+    The rule of the literature: ||w|| >= T stays (Han et al. 2015), w all weights that a unit owns:
+    its column in the Linears that write it, biases included, and its rows in those that read it.
+    """
+    norms = {group.name: norms_of(model, group) for group in groups}
+    return {name: max(1, int((norm >= threshold).sum())) for name, norm in norms.items()}
+
+
+def _rows(stops: Sequence[Stop], kept: Mapping[str, int]) -> dict[str, dict[str, Any]]:
+    return {
+        group.name: {"kind": group.kind, "units": group.units, "kept": kept[group.name]}
+        for group in (stop.group for stop in stops)
+    }
+
+
+def _told(spent: Spent, loss: float) -> dict[str, Any]:
+    """Return what the manifest says of a budget and its curve; `loss` is what it came to."""
+    told: dict[str, Any] = {"loss": loss, "loss_is": f"1 - R^2 of {JUDGED} calibration samples"}
+    if spent.table:
+        told["budget"] = dict(spent.table)
+    if spent.curve:
+        told["curve"] = {**spent.curve, "chosen": {**spent.curve["chosen"], "measured_loss": loss}}
+    return told
 
 
 def _lower(model: "ir.Model") -> "ir.Model":
     return lower(model, FLOAT, REFERENCE)
 
 
-def _survey(
-    model: "ir.Model",
-    stops: Sequence[Stop],
-    wishes: PruneTable,
-    feeds: "Sequence[Feed]",
-    judge: "Callable[[ir.Model], float]",
-) -> list[list[Level]]:
+def _survey(model: "ir.Model", stops: Sequence[Stop], job: _Job) -> list[list[Level]]:
     """Return what each group loses at each number of units kept; its cost is that number."""
-    rank = importance(wishes.importance)
     found = []
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
-        walk = Walk(model, stops, _lower, feeds, Path(folder))
+        walk = Walk(model, stops, _lower, job.surveyed, Path(folder))
         for stop, units in walk:
-            order, counts = rank(units), counts_of(units)
+            order, counts = job.order(stop, units), counts_of(units)
             lost = losses_of(units, order, counts)
             tried = min(counts, key=lambda c: abs(c - TRIED * units.count))
             keep = np.sort(order[units.count - tried :])
-            harm = judge(_narrow(model, stop, units, keep, repair=wishes.repair))
+            harm = job.judge(_narrow(model, stop, units, keep, repair=job.wishes.repair))
             found.append(levels_of(counts, lost, [float(c) for c in counts], tried, harm))
     return found
 
 
-def _judge(dense: "ir.Model", feeds: "Sequence[Feed]") -> "Callable[[ir.Model], float]":
-    """Return what says how much of the output a narrower model loses (1 - R^2)."""
+def _judge(lowered: "ir.Model", feeds: "Sequence[Feed]") -> Judge:
+    """Return what says how much of the dense model's output a narrower one loses (1 - R^2)."""
     from edgecompile.evaluate.accuracy import signal
     from edgecompile.session import answer, session
 
-    truths = answer(session(_lower(dense)), feeds)
+    truths = answer(session(lowered), feeds)
     return lambda model: 1 - signal(answer(session(_lower(model)), feeds), truths, feeds)
 
 
-def _spend(
-    stops: Sequence[Stop], levels: Sequence[Sequence[Level]], ratios: Mapping[str, float]
-) -> dict[str, int]:
-    """Return how many units each group keeps."""
-    kept: dict[str, int] = {}
-    for kind, key in KINDS.items():
-        chosen = [i for i, stop in enumerate(stops) if stop.group.kind == kind]
-        if not chosen:
-            continue
-        total = sum(stops[i].group.units for i in chosen)
-        best = spend_budget([levels[i] for i in chosen], round((1 - ratios[kind]) * total))
-        if best is None:
-            most = 1 - sum(levels[i][0].cost for i in chosen) / total
-            msg = f"[prune] {key} = {ratios[kind]:g}: at most {most:.3f} can be removed"
-            raise PruneError(msg)
-        kept |= {stops[i].group.name: level.kept for i, level in zip(chosen, best, strict=True)}
-    return kept
-
-
 def _cut_and_repair(
-    model: "ir.Model",
-    stops: Sequence[Stop],
-    kept: Mapping[str, int],
-    wishes: PruneTable,
-    feeds: "Iterable[Feed]",
-) -> Pruned:
+    model: "ir.Model", stops: Sequence[Stop], kept: Mapping[str, int], job: _Job
+) -> tuple["ir.Model", dict[str, list[int]]]:
     """Walk over the groups; each is cut and repaired before the next one is looked at."""
-    rank = importance(wishes.importance)
     keep: dict[str, list[int]] = {}
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
-        walk = Walk(model, stops, _lower, feeds, Path(folder))
+        walk = Walk(model, stops, _lower, job.feeds, Path(folder))
         for stop, units in walk:
-            group = stop.group
-            count = kept[group.name]
-            chosen = np.sort(rank(replace(units, stay=count))[units.count - count :])
-            keep[group.name] = [int(unit) for unit in chosen]
-            walk.model = _narrow(walk.model, stop, units, chosen, repair=wishes.repair)
-    table = {
-        "importance": wishes.importance,
-        "repair": wishes.repair,
-        "groups": {
-            stop.group.name: {"kind": stop.group.kind, "units": stop.group.units, "kept": count}
-            for stop, count in zip(stops, kept.values(), strict=True)
-        },
-    }
-    return Pruned(walk.model, [stop.group for stop in stops], keep, table)
+            count = kept[stop.group.name]
+            chosen = np.sort(job.order(stop, units, count)[units.count - count :])
+            keep[stop.group.name] = [int(unit) for unit in chosen]
+            walk.model = _narrow(walk.model, stop, units, chosen, repair=job.wishes.repair)
+    return walk.model, keep
 
 
 def _narrow(

@@ -1,9 +1,11 @@
 """A recipe (`edgecompile.toml`): what the user wants. Every key has a default."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from edgecompile.byte_size import byte_size
 from edgecompile.errors import RecipeError, UnknownNameError
 from edgecompile.tables import fill, read_toml
 
@@ -47,6 +49,10 @@ class EvaluateTable:
 class PruneTable:
     """`ffn` and `heads` are the shares of FFN channels and attention heads to remove.
 
+    Or `latency`, the share of the dense artifact's time that may stay, or `size`, of the artifact,
+    as in "12 MB": both on the first target. Or `threshold`, the smallest norm of a unit that stays.
+    `layers` is how many whole layers go first.
+
     `importance` is a file of prune/importance/; `repair` fits what is left on `samples` samples.
 
     `vocabulary` is text data of the task: the tokens that it never uses are cut.
@@ -56,12 +62,26 @@ class PruneTable:
 
     ffn: float = 0.0
     heads: float = 0.0
+    latency: float = 0.0
+    size: str = ""
+    threshold: float = 0.0
+    layers: int = 0
     importance: str = "second-order"
     repair: bool = True
     samples: int = 1024
     vocabulary: str = ""
     vocabulary_column: str = ""
     vocabulary_min_count: int = 1
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the bytes that `size` means."""
+        return byte_size(self.size) or 0
+
+    @property
+    def units(self) -> bool:
+        """Say whether units are to be cut, in whichever way."""
+        return bool(self.ffn or self.heads or self.latency or self.size or self.threshold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +176,21 @@ def read(path: Path) -> Recipe:
     return recipe
 
 
+def _check_prune(demand: Callable[[bool, str], None], table: PruneTable) -> None:
+    for key in ("ffn", "heads"):
+        demand(0 <= getattr(table, key) < 1, f"[prune] {key}: must be at least 0 and below 1")
+    demand(0 <= table.latency < 1, "[prune] latency: must lie between 0 and 1, for example 0.6")
+    sound = not table.size or byte_size(table.size) is not None
+    demand(sound, f"[prune] size: must look like '12 MB', found '{table.size}'")
+    demand(table.threshold >= 0, "[prune] threshold: must be at least 0")
+    demand(table.layers >= 0, "[prune] layers: must be at least 0")
+    given = [key for key in ("latency", "size", "threshold") if getattr(table, key)]
+    given += ["ffn and heads"] if table.ffn or table.heads else []
+    demand(len(given) < 2, f"[prune] {' and '.join(given)}: give one of them")
+    wrong = table.threshold > 0 and table.importance != "magnitude"
+    demand(not wrong, "[prune] threshold: is of norms; it goes with importance = 'magnitude'")
+
+
 def _check(path: Path, recipe: Recipe) -> None:
     def demand(holds: bool, what: str) -> None:  # noqa: FBT001 - a condition
         if not holds:
@@ -171,6 +206,7 @@ def _check(path: Path, recipe: Recipe) -> None:
     demand(
         recipe.prune.vocabulary_min_count >= 1, "[prune] vocabulary_min_count: must be at least 1"
     )
+    _check_prune(demand, recipe.prune)
     demand(recipe.profile.repeats >= 1, "[profile] repeats: must be at least 1")
     demand(
         bool(recipe.profile.sequence) and min(recipe.profile.sequence) >= 1,

@@ -40,7 +40,7 @@ class Fit:
     def explained(self, rows: Rows) -> Float64:
         """Return how much of the sum of squares the first row explains, the first two, ..."""
         factor = np.linalg.cholesky(self.gram[np.ix_(rows, rows)])
-        parts = _forward(factor, self.right[rows])
+        parts = _forward(factor.astype(np.float64), self.right[rows])
         return np.asarray(np.cumsum(np.square(parts).sum(axis=1)))
 
 

@@ -2,12 +2,20 @@
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
+from types import ModuleType
 
+import onnx_ir as ir
+
+from edgecompile.data.feed import Feed
+from edgecompile.graph import FloatArray
+from edgecompile.prune.group import Group
 from edgecompile.prune.units import Order, Units
 
 Rank = Callable[[Units], Order]
+Observe = Callable[[ir.Model, Iterable[Group], Iterable[Feed]], Mapping[str, FloatArray]]
+"""A number for each unit, by group: of the whole dense model, not of a group's readers alone."""
 
 
 @cache
@@ -19,6 +27,15 @@ def known() -> tuple[str, ...]:
 
 def importance(name: str) -> Rank:
     """Return the function of a known name."""
-    module = importlib.import_module(f"edgecompile.prune.importance.{name.replace('-', '_')}")
-    rank: Rank = module.rank
+    rank: Rank = _module(name).rank
     return rank
+
+
+def observer(name: str) -> Observe | None:
+    """Return what an importance must see of the whole model first, if it must."""
+    observe: Observe | None = getattr(_module(name), "observe", None)
+    return observe
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"edgecompile.prune.importance.{name.replace('-', '_')}")

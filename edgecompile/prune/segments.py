@@ -52,7 +52,7 @@ class Piece:
         """Take from a model what computes `gives` from `reads` and the model's inputs."""
         self.gives = list(dict.fromkeys(gives))
         if self.gives:
-            taken = _take_out(model, reads, self.gives)
+            taken = take_out(model, reads, self.gives)
             self.inputs = [str(value.name) for value in taken.graph.inputs]
             self.session = session(taken)
 
@@ -64,7 +64,8 @@ class Piece:
         return dict(zip(self.gives, arrays, strict=True))
 
 
-def _take_out(model: ir.Model, reads: Mapping[str, ir.DataType], gives: Sequence[str]) -> ir.Model:
+def take_out(model: ir.Model, reads: Mapping[str, ir.DataType], gives: Sequence[str]) -> ir.Model:
+    """Return the part of a model that computes `gives` from `reads` and the model's inputs."""
     model = model.clone()
     own = {str(v.name): v for v in model.graph.inputs}
     values = own | {str(v.name): v for node in model.graph for v in node.outputs}

@@ -1,7 +1,7 @@
 """What is known of a group's units when it is decided which of them go."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,8 @@ class Reader:
 class Units:
     """A group's units: `norms` [units] are those of all weights that a unit owns.
 
-    So many as `stay` at the least: which of them would go first is not asked.
+    So many as `stay` at the least: which of them would go first is not asked. `observed` [units]
+    is what the importance saw of the whole model, empty if nothing.
     """
 
     kind: str
@@ -36,6 +37,7 @@ class Units:
     norms: FloatArray
     readers: Sequence[Reader]
     stay: int = 1
+    observed: FloatArray = field(default_factory=lambda: np.empty(0))
 
     @property
     def count(self) -> int:
