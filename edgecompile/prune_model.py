@@ -41,6 +41,8 @@ SURVEYED = 128
 """Samples by which is decided how many units each group keeps."""
 JUDGED = 32
 """Samples on which it is measured what a group means to the output."""
+ENOUGH = 8 * JUDGED
+"""From so many samples on, those that judge are kept apart from those that repair."""
 Judge = Callable[["ir.Model"], float]
 
 
@@ -90,7 +92,8 @@ def prune_model(
     if not wishes.units:
         return Pruned(model, [], {}, table)
     stops = find_stops(model, _groups(model, wishes))
-    job = _Job(wishes, join_feeds(lowered, feeds), join_feeds(lowered, feeds[:SURVEYED]), judge)
+    fitted = feeds[JUDGED:] if len(feeds) >= ENOUGH else feeds
+    job = _Job(wishes, join_feeds(lowered, fitted), join_feeds(lowered, fitted[:SURVEYED]), judge)
     if (observe := observer(wishes.importance)) is not None:
         trace.say("prune", f"seeing what {wishes.importance} says of {len(stops)} groups")
         job = replace(job, observed=observe(model, [s.group for s in stops], job.surveyed))

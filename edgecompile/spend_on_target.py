@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edgecompile.data.feed import Feed
     from edgecompile.prune.walk_groups import Stop
 
-TRIES = 6
+TRIES = 4
 NEAR = 0.02
 """As far below the budget, at most, what was chosen may come without another try."""
 POINTS = 10
@@ -103,7 +103,11 @@ def _fill(  # noqa: PLR0917 - models, their levels, and what measures them
     """Scale the parts' costs, so that their sum fits the whole model and the narrowest one."""
     most, least = [row[-1] for row in levels], _narrowest(levels)
     kept = {stop.group.name: level.kept for stop, level in zip(stops, least, strict=True)}
-    start, whole, narrow = meter.measure([dense, model, narrow_to(model, stops, kept)], feed)
+    narrowest = narrow_to(model, stops, kept)
+    start, narrow, *others = meter.measure(
+        [dense, narrowest, *([] if model is dense else [model])], feed
+    )
+    whole = others[0] if others else start
     parts = [sum(level.cost for level in chosen) for chosen in (most, least)]
     scale = max((whole - narrow) / (parts[0] - parts[1]), 0.0) if parts[0] > parts[1] else 1.0
     scaled = [[replace(level, cost=scale * level.cost) for level in row] for row in levels]
