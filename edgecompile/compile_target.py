@@ -133,6 +133,7 @@ def compile_for(
         "calibration": dict(prepared.data.calibrated),
         "evaluation": dict(prepared.data.judged),
         **({"vocabulary": dict(prepared.vocabulary)} if prepared.vocabulary else {}),
+        **({"pruning": dict(prepared.pruning)} if prepared.pruning else {}),
         "quantization": _plan_table(prepared.model, plan) | climbed,
         "steps": [asdict(step) for step in trace.steps],
     }

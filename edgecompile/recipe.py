@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecompile.errors import RecipeError, UnknownNameError
+from edgecompile.prune.importances import known as importances
 from edgecompile.tables import fill, read_toml
 
 
@@ -47,7 +48,8 @@ class EvaluateTable:
 class PruneTable:
     """`ffn` and `heads` are the shares of FFN channels and attention heads to remove.
 
-    `importance` is a file of prune/importance/; `repair` fits what is left on `samples` samples.
+    `importance` is a file of prune/importance/; `repair` fits what is left on `samples` samples of
+    `data` (`column` as in [calibration]), by default of the calibration data.
 
     `vocabulary` is text data of the task: the tokens that it never uses are cut.
     `vocabulary_column` names its texts' column or key; a token that occurs less often than
@@ -59,9 +61,16 @@ class PruneTable:
     importance: str = "second-order"
     repair: bool = True
     samples: int = 1024
+    data: str = ""
+    column: str = ""
     vocabulary: str = ""
     vocabulary_column: str = ""
     vocabulary_min_count: int = 1
+
+    @property
+    def cuts_units(self) -> bool:
+        """Say whether channels or heads are to go."""
+        return self.ffn > 0 or self.heads > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +177,14 @@ def _check(path: Path, recipe: Recipe) -> None:
         "[shapes] sequence: must be [shortest, longest], for example [8, 512]",
     )
     demand(recipe.calibration.samples >= 1, "[calibration] samples: must be at least 1")
+    for key in ("ffn", "heads"):
+        demand(0 <= getattr(recipe.prune, key) < 1, f"[prune] {key}: must be a share, 0 to below 1")
+    demand(recipe.prune.samples >= 1, "[prune] samples: must be at least 1")
+    known = importances()
+    demand(
+        recipe.prune.importance in known,
+        f"[prune] importance: '{recipe.prune.importance}' is not known; known: {', '.join(known)}",
+    )
     demand(
         recipe.prune.vocabulary_min_count >= 1, "[prune] vocabulary_min_count: must be at least 1"
     )

@@ -4,17 +4,20 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edgecompile.prune.units import Order, Units
+if TYPE_CHECKING:
+    from edgecompile.prune.units import Order, Units
 
-Rank = Callable[[Units], Order]
+Rank = Callable[["Units"], "Order"]
 
 
 @cache
 def known() -> tuple[str, ...]:
     """Return the names, as recipes write them."""
-    package = importlib.import_module("edgecompile.prune.importance")
-    return tuple(sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(package.__path__)))
+    folder = Path(__file__).with_name("importance")
+    return tuple(sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules([str(folder)])))
 
 
 def importance(name: str) -> Rank:

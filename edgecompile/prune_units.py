@@ -4,7 +4,7 @@ find groups -> survey (what is lost at each width) -> spend the budget -> cut, r
 """
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from edgecompile.prune.choose_levels import TRIED, counts_of, levels_of, losses_
 from edgecompile.prune.find_groups import find_groups
 from edgecompile.prune.group import Group
 from edgecompile.prune.importances import importance
+from edgecompile.prune.narrow_arrays import narrow_answers, narrow_arrays
 from edgecompile.prune.refit_readers import refit_readers
 from edgecompile.prune.remove_units import remove_units
 from edgecompile.prune.spend_budget import Level, spend_budget
@@ -30,7 +31,10 @@ from edgecompile.trace import Trace
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from edgecompile.data.feed import Feed
+    from edgecompile.data.dataset import Dataset
+    from edgecompile.data.source import Stretch
+    from edgecompile.graph import Array
+    from edgecompile.parts import Part
 
 SURVEYED = 128
 """Samples by which is decided how many units each group keeps."""
@@ -49,12 +53,29 @@ class Pruned:
     keep: Mapping[str, Sequence[int]]
     table: Mapping[str, Any]
 
+    def own_data(self, part: "Part", given: "Dataset", data: "Dataset") -> "Dataset":
+        """Return a dense part's data as the narrower one has it: with a cache of its own."""
+        from edgecompile.parts import complete_data, proceeded_by
 
-def prune_model(
-    model: "ir.Model", wishes: PruneTable, feeds: "Sequence[Feed]", trace: Trace
+        complete = proceeded_by(part, self.model)
+        return data if part.given is None or complete is None else complete_data(given, complete)
+
+    def narrow(self, answers: "Sequence[Array]") -> "list[Array]":
+        """Return the dense model's answers without what the cut units own of its cache."""
+        names = [str(value.name) for value in self.model.graph.outputs]
+        return narrow_answers(self.groups, self.keep, names, answers)
+
+
+def prune_units(
+    model: "ir.Model", part: "Part", data: "Dataset", wishes: PruneTable, trace: Trace
 ) -> Pruned:
-    """Return a narrower model, repaired on `feeds`."""
+    """Return a part's narrower model, repaired on `data.repair`."""
     ratios = {kind: getattr(wishes, key) for kind, key in KINDS.items()}
+    if part.follows and ratios["heads"] > 0:
+        trace.say("warning", f"the {part.name} keeps its heads: its cache is also another part's")
+        ratios["heads"] = 0.0
+    feeds = data.repair or data.calibration
+    trace.say("prune", "finding coupled channels and heads")
     groups = [g for g in _groups(model, ratios) if ratios[g.kind] > 0]
     stops = find_stops(model, groups)
     trace.say("prune", f"seeing what {len(groups)} groups of units can spare")
@@ -64,7 +85,7 @@ def prune_model(
     kept = _spend(stops, levels, ratios)
     trace.say("prune", f"cutting and repairing on {len(feeds)} samples")
     with trace.step("prune", "cut-and-repair") as done:
-        pruned = _cut_and_repair(model, stops, kept, wishes, feeds)
+        pruned = _cut_and_repair(model, stops, kept, wishes, data)
         done(pruned.model)
     return pruned
 
@@ -84,31 +105,42 @@ def _lower(model: "ir.Model") -> "ir.Model":
 
 
 def _survey(
-    model: "ir.Model", stops: Sequence[Stop], wishes: PruneTable, feeds: "Sequence[Feed]"
+    model: "ir.Model", stops: Sequence[Stop], wishes: PruneTable, feeds: "Stretch"
 ) -> list[list[Level]]:
     """Return what each group loses at each number of units kept; its cost is that number."""
     rank = importance(wishes.importance)
     found = []
-    judge = _judge(model, feeds[:JUDGED])
+    judge = _judge(model, [stop.group for stop in stops], feeds.first(JUDGED))
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
-        walk = Walk(model, stops, _lower, feeds[:SURVEYED], Path(folder))
+        walk = Walk(model, stops, _lower, feeds.first(SURVEYED), Path(folder))
         for stop, units in walk:
             order, counts = rank(units), counts_of(units)
             lost = losses_of(units, order, counts)
             tried = min(counts, key=lambda c: abs(c - TRIED * units.count))
-            keep = np.sort(order[units.count - tried :])
-            harm = judge(_narrow(model, stop, units, keep, repair=wishes.repair))
+            chosen = np.sort(order[units.count - tried :])
+            narrow = _narrow(model, stop, units, chosen, repair=wishes.repair)
+            harm = judge(narrow, {stop.group.name: [int(unit) for unit in chosen]})
             found.append(levels_of(counts, lost, [float(c) for c in counts], tried, harm))
     return found
 
 
-def _judge(dense: "ir.Model", feeds: "Sequence[Feed]") -> "Callable[[ir.Model], float]":
+def _judge(
+    dense: "ir.Model", groups: Sequence[Group], feeds: "Stretch"
+) -> "Callable[[ir.Model, Mapping[str, Sequence[int]]], float]":
     """Return what says how much of the output a narrower model loses (1 - R^2)."""
     from edgecompile.evaluate.accuracy import signal
     from edgecompile.session import answer, session
 
-    truths = answer(session(_lower(dense)), feeds)
-    return lambda model: 1 - signal(answer(session(_lower(model)), feeds), truths, feeds)
+    samples = list(feeds)
+    truths = answer(session(_lower(dense)), samples)
+    names = [str(value.name) for value in dense.graph.outputs]
+
+    def judge(model: "ir.Model", keep: Mapping[str, Sequence[int]]) -> float:
+        fed = [narrow_arrays(groups, keep, feed) for feed in samples]
+        wanted = [narrow_answers(groups, keep, names, truth) for truth in truths]
+        return 1 - signal(answer(session(_lower(model)), fed), wanted, fed)
+
+    return judge
 
 
 def _spend(
@@ -135,17 +167,16 @@ def _cut_and_repair(
     stops: Sequence[Stop],
     kept: Mapping[str, int],
     wishes: PruneTable,
-    feeds: "Iterable[Feed]",
+    data: "Dataset",
 ) -> Pruned:
     """Walk over the groups; each is cut and repaired before the next one is looked at."""
     rank = importance(wishes.importance)
-    keep: dict[str, list[int]] = {}
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
-        walk = Walk(model, stops, _lower, feeds, Path(folder))
+        walk = Walk(model, stops, _lower, data.repair or data.calibration, Path(folder))
         for stop, units in walk:
             group = stop.group
             chosen = np.sort(rank(units)[units.count - kept[group.name] :])
-            keep[group.name] = [int(unit) for unit in chosen]
+            walk.keep[group.name] = [int(unit) for unit in chosen]
             walk.model = _narrow(walk.model, stop, units, chosen, repair=wishes.repair)
     table = {
         "importance": wishes.importance,
@@ -155,7 +186,7 @@ def _cut_and_repair(
             for stop, count in zip(stops, kept.values(), strict=True)
         },
     }
-    return Pruned(walk.model, [stop.group for stop in stops], keep, table)
+    return Pruned(walk.model, [stop.group for stop in stops], walk.keep, table)
 
 
 def _narrow(
