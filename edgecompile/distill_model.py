@@ -1,0 +1,312 @@
+"""`edgecompile distill`: the dense model and its narrower student -> a trained student.
+
+student/  student.onnx   the float canonical graph with trained weights
+student.json   what it came from, and how near it is
+loss.svg, log.jsonl
+start.onnx     the student before training; started.json is what it was made of
+checkpoints/   the last two
+"""
+
+import hashlib
+import importlib.util
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgecompile import __version__, files
+from edgecompile.errors import DataError, DistillError, RecipeError
+from edgecompile.plan import FLOAT, Plan
+from edgecompile.recipe import Recipe
+from edgecompile.trace import Trace
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from edgecompile.data.dataset import Dataset
+    from edgecompile.data.source import Source as Data
+    from edgecompile.distill.train import Tell, Trained
+    from edgecompile.distill.workers import Workers
+    from edgecompile.export.read_model import Source
+
+STUDENT, RECORD, PLOT, START, STARTED = (
+    "student.onnx", "student.json", "loss.svg", "start.onnx", "started.json"
+)  # fmt: skip
+NEEDED = ("torch", "accelerate", "matplotlib")
+INSTALL = "pip install 'edgecompile[distill]'"
+FREE = ("student", "checkpoint_every", "batch", "accumulate", "parallel", "compress")
+"""Keys of [distill] that do not change what is trained: a resumed training may have other ones."""
+MADE = (STUDENT, f"{STUDENT}.data", RECORD, PLOT, "log.jsonl", START, f"{START}.data", STARTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Distilled:
+    """The folder that was written, and what its student.json says."""
+
+    folder: Path
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The dense model, the data of the build, and the data to train with."""
+
+    source: "Source"
+    teacher: "ir.Model"
+    dataset: "Dataset"
+    data: "Data"
+    padding: int
+
+
+def distill(recipe: Recipe, trace: Trace, tell: "Tell", *, restart: bool = False) -> Distilled:
+    """Train the recipe's student, or go on where the last run of this recipe was ended."""
+    for name in NEEDED:
+        if importlib.util.find_spec(name) is None:
+            msg = f"distill trains with torch, and '{name}' is missing: {INSTALL}"
+            raise DistillError(msg)
+    from edgecompile.distill.stops import watch_signals
+    from edgecompile.distill.train import CHECKPOINTS, Training
+    from edgecompile.distill.workers import one_line, open_workers
+
+    workers = open_workers(recipe.distill)
+    if not workers.first:
+        trace, tell = Trace(), lambda _moment: None
+    folder = recipe.path(recipe.distill.student)
+    with one_line(workers, str(folder / CHECKPOINTS)):
+        opened = _open(recipe, trace)
+        identity = _identity(opened, recipe, workers)
+        if workers.first:
+            _claim(folder, identity, restart=restart)
+            _start(folder, identity, opened, recipe, trace)
+        workers.accelerator.wait_for_everyone()
+        if (folder / RECORD).is_file():
+            record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+            trace.say("distill", f"{folder}: done already; --restart begins anew")
+            return Distilled(folder, record)
+        job = _job(folder, opened, recipe, workers)
+        trace.say("distill", f"{len(job.samples.feeds):,} samples, {recipe.distill.steps} steps")
+        with watch_signals() as stop:
+            training = Training(job, workers, stop, tell)
+            try:
+                trained = training.run()
+            except RuntimeError:
+                training.save_after_loss()
+                raise
+        record = _record(identity, trained, recipe, opened)
+        if workers.first:
+            _write(folder, trained, record)
+        workers.accelerator.wait_for_everyone()
+    return Distilled(folder, record)
+
+
+def _open(recipe: Recipe, trace: Trace) -> Opened:
+    from edgecompile.data.dataset import choose_data, data_dir
+    from edgecompile.data.limits import longest_sequence
+    from edgecompile.data.source import open_source, request_of
+    from edgecompile.export.read_model import find_source
+    from edgecompile.prepare import float_model
+
+    if not recipe.model.source:
+        msg = 'the recipe names no model: write [model] source = "..."'
+        raise RecipeError(msg)
+    source = find_source(recipe.path(recipe.model.source))
+    teacher = float_model(source, trace)
+    longest = longest_sequence(teacher, recipe.shapes.sequence[1])
+    dataset = choose_data(recipe, teacher, source.folder, longest)
+    table = recipe.distill
+    through = recipe.path(recipe.model.tokenizer) if recipe.model.tokenizer else source.folder
+    request = replace(request_of(teacher, through, longest), column=table.column)
+    place = recipe.path(table.data) if table.data else data_dir() / "docs.jsonl"
+    data = open_source(place, request)
+    padding = request.encoder().padding if data.kind == "text" else 0
+    return Opened(source, teacher, dataset, data, padding)
+
+
+def _identity(opened: Opened, recipe: Recipe, workers: "Workers") -> dict[str, Any]:
+    """Return what makes a training the same one, key by key."""
+    from edgecompile.data.provenance import digest
+
+    table = {f"[distill] {k}": v for k, v in asdict(recipe.distill).items() if k not in FREE}
+    a_step = recipe.distill.batch * recipe.distill.accumulate * workers.count
+    table |= {"[distill] samples a step (batch x accumulate x processes)": a_step}
+    prune = getattr(recipe, "prune", None)
+    if prune is not None:
+        table |= {f"[prune] {key}": value for key, value in asdict(prune).items()}
+    if recipe.distill.start:
+        table["the file [distill] start"] = files.sha256(recipe.path(recipe.distill.start))
+    path = opened.source.path
+    hashes = {f"the model's {p.name}": files.sha256(p) for p in opened.source.files if p.is_file()}
+    hashes |= digest(opened.data, recipe.distill.samples or 1 << 31)
+    table["[shapes] sequence"] = list(recipe.shapes.sequence)
+    return {"model": path.name, **hashes, **table}
+
+
+def _claim(folder: Path, identity: Mapping[str, Any], *, restart: bool) -> None:
+    """Make the folder, or check that what lies there is of this very training."""
+    from edgecompile.distill.train import CHECKPOINTS
+
+    started = folder / STARTED
+    empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if not empty and not started.is_file() and not (folder / START).is_file():
+        msg = f"{folder}: is there already and holds no student; choose another [distill] student"
+        raise DistillError(msg)
+    if restart and not empty:
+        for name in MADE:
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    if started.is_file():
+        before = json.loads(started.read_text(encoding="utf-8"))
+        names = dict.fromkeys([*before, *identity])
+        changed = [n for n in names if before.get(n) != _plain(identity.get(n))]
+        if changed:
+            was, now = (table.get(changed[0]) for table in (before, identity))
+            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+            msg = (
+                f"{folder}: is of another training: {changed[0]} was {was}, is {now}{more};"
+                " --restart begins anew, or choose another [distill] student"
+            )
+            raise DistillError(msg)
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+def _start(
+    folder: Path, identity: Mapping[str, Any], opened: Opened, recipe: Recipe, trace: Trace
+) -> None:
+    """Write the student that training begins with, unless an earlier run has."""
+    from edgecompile.distill.checkpoints import write_whole
+    from edgecompile.distill.pairs import find_pairs
+    from edgecompile.distill.save_graph import save_graph
+
+    if (folder / STARTED).is_file():
+        return
+    student = _student(opened, recipe, trace)
+    find_pairs(opened.teacher, student)
+    if not recipe.distill.quantize_aware and _digest(student) == _digest(opened.teacher):
+        msg = "nothing was removed: the student is the dense model; say in [prune] what to remove"
+        raise RecipeError(msg)
+    save_graph(student, folder / START)
+    write_whole(folder / STARTED, json.dumps(identity, indent=1) + "\n")
+
+
+def _student(opened: Opened, recipe: Recipe, trace: Trace) -> "ir.Model":
+    """Return the student before training: the file that the recipe names, else what is pruned."""
+    from edgecompile.export.read_model import find_source
+    from edgecompile.prepare import float_model
+
+    if recipe.distill.start:
+        return float_model(find_source(recipe.path(recipe.distill.start)), trace)
+    if importlib.util.find_spec("edgecompile.prune_model") is None:
+        return opened.teacher
+    prune: Any = importlib.import_module("edgecompile.prune_model").prune_model
+    student: ir.Model = prune(opened.teacher, recipe, opened.dataset, trace)
+    return student
+
+
+def _job(folder: Path, opened: Opened, recipe: Recipe, workers: "Workers") -> Any:
+    import onnx_ir as ir
+
+    from edgecompile.distill.batches import hold_out, read_samples
+    from edgecompile.distill.train import Job
+
+    table = recipe.distill
+    wanted = table.samples or opened.data.count(1 << 31)
+    labels = _labels(opened, recipe) if table.labels else None
+    samples = read_samples(opened.data, wanted, labels, opened.padding)
+    if len(samples.feeds) < table.samples:
+        msg = (
+            f"{opened.data.path}: holds {len(samples.feeds)} samples, [distill] samples asks for"
+            f" {table.samples}"
+        )
+        raise DataError(msg)
+    a_step = table.batch * table.accumulate * workers.count
+    rest, held = hold_out(samples, table.held_out, a_step, table.seed)
+    plan = _planner(opened, recipe) if table.quantize_aware else lambda _: FLOAT
+    student = ir.load(folder / START)
+    return Job(opened.teacher, student, rest, held, table, folder, plan)
+
+
+def _labels(opened: Opened, recipe: Recipe) -> Any:
+    from edgecompile.distill.labels import read_labels
+    from edgecompile.evaluate.accuracy import LOGITS
+
+    table = recipe.distill
+    shapes = {str(v.name): v.shape for v in opened.teacher.graph.outputs}
+    shape = shapes.get(LOGITS)
+    classes = shape[-1] if shape is not None and len(shape) == 2 else None
+    if not isinstance(classes, int):
+        msg = (
+            f"[distill] labels: one a sample needs an output '{LOGITS}' [batch, classes]; the"
+            f" model's outputs are {list(shapes)}"
+        )
+        raise RecipeError(msg)
+    return read_labels(opened.data.path, table.labels, recipe.path(table.labels), classes)
+
+
+def _planner(opened: Opened, recipe: Recipe) -> "Callable[[ir.Model], Plan]":
+    """Return the function that plans int8 for a student, as a build would."""
+    from edgecompile.quantize.decide_plan import decide_plan
+    from edgecompile.quantize.observe_ranges import observe_ranges
+    from edgecompile.stages import lower
+    from edgecompile.target import REFERENCE
+
+    def plan(model: "ir.Model") -> Plan:
+        observed = observe_ranges(lower(model, FLOAT, REFERENCE), opened.dataset.calibration)
+        wishes = recipe.quantize
+        return decide_plan(
+            model, observed, equalise=wishes.equalise, correct_bias=wishes.bias_correction
+        )
+
+    return plan
+
+
+def _digest(model: "ir.Model") -> str:
+    """Return the SHA-256 of a graph's weights."""
+    found = hashlib.sha256()
+    for name, value in sorted(model.graph.initializers.items()):
+        if value.const_value is not None:
+            found.update(f"{name} {value.shape}".encode())
+            found.update(value.const_value.numpy().tobytes())
+    return found.hexdigest()
+
+
+def _record(
+    identity: Mapping[str, Any], trained: "Trained", recipe: Recipe, opened: Opened
+) -> dict[str, Any]:
+    """Return student.json: what the student came from, the recipe's tables, the figures."""
+    rows = {row["step"]: row for row in trained.history}
+    figures = ("mean", "min", "signal")
+    prune = getattr(recipe, "prune", None)
+    return {
+        "edgecompile": __version__,
+        "model": opened.source.name,
+        "sha256": {
+            str(path.relative_to(opened.source.folder)): files.sha256(path)
+            for path in opened.source.files
+        },
+        "prune": asdict(prune) if prune is not None else {},
+        "distill": asdict(recipe.distill),
+        "identity": dict(identity),
+        "metric": trained.metric,
+        "before": {key: trained.history[0][key] for key in figures},
+        "after": {key: rows[trained.best_step][key] for key in figures},
+        "best_step": trained.best_step,
+        "steps": trained.history[-1]["step"],
+    }
+
+
+def _write(folder: Path, trained: "Trained", record: Mapping[str, Any]) -> None:
+    from edgecompile.distill.checkpoints import write_whole
+    from edgecompile.distill.plot_loss import plot_loss
+    from edgecompile.distill.save_graph import save_graph
+
+    names = [path.name for path in save_graph(trained.model, folder / STUDENT)]
+    plot_loss(trained.history, trained.metric, trained.best_step, folder / PLOT)
+    hashes = {name: files.sha256(folder / name) for name in names}
+    text = json.dumps({**record, "files": hashes}, indent=2, ensure_ascii=False)
+    write_whole(folder / RECORD, text + "\n")  # last: it says that all is there
