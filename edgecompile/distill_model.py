@@ -196,11 +196,10 @@ def _start(
 
 def _student(opened: Opened, recipe: Recipe, trace: Trace) -> "ir.Model":
     """Return the student before training: the file that the recipe names, else what is pruned."""
-    from edgecompile.export.read_model import find_source
-    from edgecompile.prepare import float_model
+    from edgecompile.export import onnx_file
 
     if recipe.distill.start:
-        return float_model(find_source(recipe.path(recipe.distill.start)), trace)
+        return onnx_file.read(recipe.path(recipe.distill.start))
     if importlib.util.find_spec("edgecompile.prune_model") is None:
         return opened.teacher
     prune: Any = importlib.import_module("edgecompile.prune_model").prune_model

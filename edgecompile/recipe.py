@@ -74,8 +74,8 @@ QUANTIZE = {
 class DistillTable:
     """How `edgecompile distill` trains the narrower student to answer as the dense model does.
 
-    `student` is the folder that it writes; `start` a narrower .onnx to begin with, instead of what
-    [prune] makes. `data` is texts, images or .npz of which `held_out` samples judge and do not
+    `student` is the folder that it writes; `start` a narrower canonical .onnx to begin with, instead
+    of what [prune] makes. `data` is texts, images or .npz of which `held_out` samples judge and do not
     train; `samples` = 0 reads all. `labels` is a column of `data`, or a .npy of one whole number a
     sample. `batch` is that of one process; each step adds up `accumulate` of them.
 

@@ -256,9 +256,9 @@ class Training:
                 )  # fmt: skip
                 loss = total(found, self.job.weights) / table.accumulate
                 loss.backward()
-            sums["loss"] += float(loss)
+            sums["loss"] += loss.detach().item()
             for name, value in found.items():
-                sums[name] = sums.get(name, 0.0) + float(value) / table.accumulate
+                sums[name] = sums.get(name, 0.0) + value.detach().item() / table.accumulate
         sums, tokens, ended = self._together(sums, tokens)
         if not math.isfinite(sums["loss"]):
             msg = f"the loss is {sums['loss']} at step {self.state.step}; lower learning_rate"
