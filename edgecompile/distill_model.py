@@ -136,9 +136,13 @@ def _identity(opened: Opened, recipe: Recipe, workers: "Workers") -> dict[str, A
         table |= {f"[prune] {key}": value for key, value in asdict(prune).items()}
     if recipe.distill.start:
         table["the file [distill] start"] = files.sha256(recipe.path(recipe.distill.start))
-    path = opened.source.path
-    hashes = {f"the model's {p.name}": files.sha256(p) for p in opened.source.files if p.is_file()}
-    hashes |= digest(opened.data, recipe.distill.samples or 1 << 31)
+    if recipe.distill.quantize_aware:
+        table |= {f"[quantize] {key}": value for key, value in asdict(recipe.quantize).items()}
+    path, folder = opened.source.path, opened.source.folder
+    hashes = {f"the model's {p.relative_to(folder)}": files.sha256(p) for p in opened.source.files}
+    of_data = digest(opened.data, recipe.distill.samples or 1 << 31)
+    hashes |= {f"[distill] data, its {key}": value for key, value in of_data.items()}
+    hashes |= {f"the data of {use}": value for use, value in opened.dataset.hashes.items()}
     table["[shapes] sequence"] = list(recipe.shapes.sequence)
     return {"model": path.name, **hashes, **table}
 

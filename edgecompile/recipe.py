@@ -74,14 +74,15 @@ QUANTIZE = {
 class DistillTable:
     """How `edgecompile distill` trains the narrower student to answer as the dense model does.
 
-    `student` is the folder that it writes; `start` a narrower canonical .onnx to begin with, instead
-    of what [prune] makes. `data` is texts, images or .npz of which `held_out` samples judge and do not
-    train; `samples` = 0 reads all. `labels` is a column of `data`, or a .npy of one whole number a
-    sample. `batch` is that of one process; each step adds up `accumulate` of them.
+    `student` is the folder that it writes; `start` a narrower canonical .onnx to begin with,
+    instead of what [prune] makes. `data` is texts, images or .npz, of which `held_out` samples
+    judge and do not train; `samples` = 0 reads all. `labels` is a column of `data`, or a .npy of
+    one whole number a sample. `batch` is that of one process; a step adds up `accumulate` of them.
 
-    `outputs`, `hidden`, `attention` and `label` weigh the losses, `temperature` softens logits.
-    `warmup` is a share of the steps, `clip` the longest gradient, `patience` counts evaluations
-    without a gain. `parallel` and `compress` are for several processes: see DISTILL.
+    `outputs`, `hidden`, `attention` and `label` weigh the losses, `temperature` softens logits;
+    `embeddings` trains the tables too. `warmup` is a share of the steps, `clip` the longest
+    gradient, `patience` counts evaluations without a gain. `parallel` and `compress` are for
+    several processes: see DISTILL.
     """
 
     student: str = "student"
@@ -107,8 +108,8 @@ class DistillTable:
     weight_decay: float = 0.01
     clip: float = 1.0
     narrow_every: int = 0
-    evaluate_every: int = 50
-    patience: int = 10
+    evaluate_every: int = 100
+    patience: int = 5
     checkpoint_every: int = 100
     parallel: str = "data"
     compress: str = "none"

@@ -7,6 +7,7 @@
 Everything that is sent is sent by torch.distributed: gloo between CPUs, nccl between GPUs.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -33,6 +34,13 @@ HOOKS = {
     "bf16": DDPCommunicationHookType.BF16,
     "powersgd": DDPCommunicationHookType.POWER_SGD,
 }
+
+POWERSGD = {"matrix_approximation_rank": 4, "start_powerSGD_iter": 20}
+"""Ranks of the two matrices that stand for a gradient, and the steps that send it whole first."""
+BUFFERS = "`broadcast_buffers` is deprecated"
+"""Begins a warning of torch 2.13, which has no other way yet to send no constants at all."""
+OUT_OF_PLACE = "FSDP2-wrapped module"
+"""Begins a warning of what in-place operators would break; none of ours works in place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +76,9 @@ class Workers:
         if self.count == 1:
             return module
         if not self.sharded:
+            warnings.filterwarnings("ignore", BUFFERS, FutureWarning)
             return self.accelerator.prepare_model(module)
+        warnings.filterwarnings("ignore", OUT_OF_PLACE, UserWarning)
         for stretch in module.stretches:
             if stretch.names:
                 fully_shard(stretch)
@@ -115,7 +125,10 @@ class Workers:
 def open_workers(table: DistillTable) -> Workers:
     """Join the processes that were launched, or stand alone."""
     hook = DistributedDataParallelKwargs(
-        broadcast_buffers=False, gradient_as_bucket_view=True, comm_hook=HOOKS[table.compress]
+        broadcast_buffers=False,
+        gradient_as_bucket_view=True,
+        comm_hook=HOOKS[table.compress],
+        comm_state_option=POWERSGD if table.compress == "powersgd" else {},
     )
     cpu = not torch.cuda.is_available()
     return Workers(Accelerator(cpu=cpu, kwargs_handlers=[hook]), table.parallel == "parameters")
