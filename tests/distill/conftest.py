@@ -68,7 +68,9 @@ def study(tmp_path: Path, checkpoint: Callable[..., Path]) -> Callable[..., Path
     """
 
     def write(head: str | None = None, kept: int = 16, **table: object) -> Path:
-        model = checkpoint("bert", head, sentence_transformers=head is None)
+        model = tmp_path / "model"
+        if not model.exists():
+            checkpoint("bert", head, sentence_transformers=head is None)
         dense = read_model.export(read_model.find_source(model))
         ir.save(cut_ffn(dense, range(kept)), tmp_path / "narrow.onnx")
         random = np.random.default_rng(0)
