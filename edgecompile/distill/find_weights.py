@@ -15,6 +15,7 @@ MATRIX, TABLE = "matrix", "table"
 PLACES = {
     "MatMul": (0, 1),
     "Conv": (1, 2),
+    "InstanceNormalization": (1, 2),
     "LayerNormalization": (1, 2),
     "Add": (0, 1),
     "Mul": (0, 1),

@@ -239,6 +239,9 @@ OPERATORS: Mapping[str, Operator] = {
     "Gather": _gather,
     "GatherElements": _gather_elements,
     "Gelu": lambda a, x: functional.gelu(x[0], approximate=a.get("approximate", "none")),
+    "InstanceNormalization": lambda a, x: functional.instance_norm(
+        x[0], weight=x[1], bias=x[2], eps=a.get("epsilon", 1e-5)
+    ),
     "LayerNormalization": _layer_norm,
     "Pad": _pad,
     "Range": _range,

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -25,13 +26,15 @@ pytestmark = pytest.mark.exporters
 
 Study = Callable[..., Path]
 COMMAND = (sys.executable, "-m", "edgecompile", "distill")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def distill(recipe: Path, *more: str) -> "subprocess.CompletedProcess[str]":
     """Run the command to its end."""
     return subprocess.run(
-        [*COMMAND, str(recipe), *more], capture_output=True, text=True, check=False, timeout=300
-    )
+        [*COMMAND, str(recipe), *more], capture_output=True, text=True, check=False, timeout=300,
+        env=ENVIRONMENT,
+    )  # fmt: skip
 
 
 def digest(recipe: Path) -> str:
@@ -77,7 +80,10 @@ def test_killed_five_times_it_ends_with_the_same_weights(study: Study) -> None:
     alive, begins, arguments = 0, [], ["--restart"]
     for _ in range(5):
         with subprocess.Popen(
-            [*COMMAND, str(recipe), *arguments], stderr=subprocess.PIPE, text=True
+            [*COMMAND, str(recipe), *arguments],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT,
         ) as process:
             assert process.stderr is not None
             for line in process.stderr:
@@ -100,7 +106,11 @@ def test_a_signal_leaves_a_checkpoint_and_one_line(study: Study, number: int, co
     """The step is finished, its checkpoint written; the same command goes on from there."""
     recipe = study(steps=300, evaluate_every=20, checkpoint_every=300)
     with subprocess.Popen(
-        [*COMMAND, str(recipe)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [*COMMAND, str(recipe)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:

@@ -148,6 +148,35 @@ def test_minilm(minilm: Path, feed: Callable[..., Any], answer: Any) -> None:
     assert len(module.stretches) == 7
 
 
+KINDS = {
+    "vit": {"image_size": 32, "patch_size": 8},
+    "wav2vec2": {  # InstanceNormalization, grouped Conv
+        "conv_dim": (16, 16, 16), "conv_stride": (5, 2, 2), "conv_kernel": (10, 3, 3),
+        "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4,
+        "num_feat_extract_layers": 3,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning", "ignore:.*:FutureWarning")
+def test_images_and_sound(
+    kind: str, tmp_path: Path, randomise: Any, recognise: Any, answer: Any
+) -> None:
+    """A vision and a speech encoder answer as in onnxruntime, and their Linears can be trained."""
+    config = transformers.AutoConfig.for_model(kind, **(SMALL | KINDS[kind]))
+    module = randomise(transformers.AutoModel.from_config(config), 0.7)
+    module.save_pretrained(tmp_path, safe_serialization=True)
+    model = recognise(read_model.export(read_model.find_source(tmp_path)))
+    name = str(model.graph.inputs[0].name)
+    shape = (2, 3, 32, 32) if kind == "vit" else (2, 4000)
+    inputs = {name: np.random.default_rng(0).normal(size=shape).astype(np.float32)}
+    found = GraphModule(model)
+    for ours, wanted in zip(ask(found, inputs), answer(model)(inputs), strict=True):
+        np.testing.assert_allclose(ours, wanted, rtol=TOLERANCE, atol=TOLERANCE)
+    assert len([n for n in found.weights() if n.endswith("weight")]) >= 6
+
+
 def test_what_nobody_wants_is_not_computed(minilm: Path) -> None:
     """Asked for the first layer's state, the module holds the first layer's weights alone."""
     model = read_model.export(read_model.find_source(minilm))
