@@ -10,13 +10,22 @@ checkpoints/   the last two
 import hashlib
 import importlib.util
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecompile import __version__, files
+from edgecompile.distill.claim_folder import (
+    CHECKPOINTS,
+    FREE,
+    PLOT,
+    RECORD,
+    START,
+    STARTED,
+    STUDENT,
+    claim_folder,
+)
 from edgecompile.errors import DataError, DistillError, RecipeError
 from edgecompile.plan import FLOAT, Plan
 from edgecompile.recipe import Recipe
@@ -27,18 +36,12 @@ if TYPE_CHECKING:
 
     from edgecompile.data.dataset import Dataset
     from edgecompile.data.source import Source as Data
-    from edgecompile.distill.train import Tell, Trained
+    from edgecompile.distill.job import Job, Narrow, Tell, Trained
     from edgecompile.distill.workers import Workers
     from edgecompile.export.read_model import Source
 
-STUDENT, RECORD, PLOT, START, STARTED = (
-    "student.onnx", "student.json", "loss.svg", "start.onnx", "started.json"
-)  # fmt: skip
 NEEDED = ("torch", "accelerate", "matplotlib")
 INSTALL = "pip install 'edgecompile[distill]'"
-FREE = ("student", "checkpoint_every", "batch", "accumulate", "parallel", "compress")
-"""Keys of [distill] that do not change what is trained: a resumed training may have other ones."""
-MADE = (STUDENT, f"{STUDENT}.data", RECORD, PLOT, "log.jsonl", START, f"{START}.data", STARTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +63,24 @@ class Opened:
     padding: int
 
 
-def distill(recipe: Recipe, trace: Trace, tell: "Tell", *, restart: bool = False) -> Distilled:
-    """Train the recipe's student, or go on where the last run of this recipe was ended."""
+def distill(
+    recipe: Recipe,
+    trace: Trace,
+    tell: "Tell",
+    *,
+    restart: bool = False,
+    narrow: "Narrow | None" = None,
+) -> Distilled:
+    """Train the recipe's student, or go on where the last run of this recipe was ended.
+
+    `narrow` is asked every `narrow_every` steps for a narrower student (see distill/job.py).
+    """
     for name in NEEDED:
         if importlib.util.find_spec(name) is None:
             msg = f"distill trains with torch, and '{name}' is missing: {INSTALL}"
             raise DistillError(msg)
     from edgecompile.distill.stops import watch_signals
-    from edgecompile.distill.train import CHECKPOINTS, Training
+    from edgecompile.distill.train import Training
     from edgecompile.distill.workers import one_line, open_workers
 
     workers = open_workers(recipe.distill)
@@ -78,7 +91,7 @@ def distill(recipe: Recipe, trace: Trace, tell: "Tell", *, restart: bool = False
         opened = _open(recipe, trace)
         identity = _identity(opened, recipe, workers)
         if workers.first:
-            _claim(folder, identity, restart=restart)
+            claim_folder(folder, identity, restart=restart)
             _start(folder, identity, opened, recipe, trace)
         workers.accelerator.wait_for_everyone()
         if (folder / RECORD).is_file():
@@ -86,6 +99,7 @@ def distill(recipe: Recipe, trace: Trace, tell: "Tell", *, restart: bool = False
             trace.say("distill", f"{folder}: done already; --restart begins anew")
             return Distilled(folder, record)
         job = _job(folder, opened, recipe, workers)
+        job = job if narrow is None else replace(job, narrow=narrow)
         trace.say("distill", f"{len(job.samples.feeds):,} samples, {recipe.distill.steps} steps")
         with watch_signals() as stop:
             training = Training(job, workers, stop, tell)
@@ -147,38 +161,6 @@ def _identity(opened: Opened, recipe: Recipe, workers: "Workers") -> dict[str, A
     return {"model": path.name, **hashes, **table}
 
 
-def _claim(folder: Path, identity: Mapping[str, Any], *, restart: bool) -> None:
-    """Make the folder, or check that what lies there is of this very training."""
-    from edgecompile.distill.train import CHECKPOINTS
-
-    started = folder / STARTED
-    empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-    if not empty and not started.is_file() and not (folder / START).is_file():
-        msg = f"{folder}: is there already and holds no student; choose another [distill] student"
-        raise DistillError(msg)
-    if restart and not empty:
-        for name in MADE:
-            (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    if started.is_file():
-        before = json.loads(started.read_text(encoding="utf-8"))
-        names = dict.fromkeys([*before, *identity])
-        changed = [n for n in names if before.get(n) != _plain(identity.get(n))]
-        if changed:
-            was, now = (table.get(changed[0]) for table in (before, identity))
-            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-            msg = (
-                f"{folder}: is of another training: {changed[0]} was {was}, is {now}{more};"
-                " --restart begins anew, or choose another [distill] student"
-            )
-            raise DistillError(msg)
-
-
-def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value))
-
-
 def _start(
     folder: Path, identity: Mapping[str, Any], opened: Opened, recipe: Recipe, trace: Trace
 ) -> None:
@@ -211,11 +193,11 @@ def _student(opened: Opened, recipe: Recipe, trace: Trace) -> "ir.Model":
     return student
 
 
-def _job(folder: Path, opened: Opened, recipe: Recipe, workers: "Workers") -> Any:
+def _job(folder: Path, opened: Opened, recipe: Recipe, workers: "Workers") -> "Job":
     import onnx_ir as ir
 
     from edgecompile.distill.batches import hold_out, read_samples
-    from edgecompile.distill.train import Job
+    from edgecompile.distill.job import Job
 
     table = recipe.distill
     wanted = table.samples or opened.data.count(1 << 31)

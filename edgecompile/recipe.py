@@ -221,6 +221,10 @@ def _check(path: Path, recipe: Recipe) -> None:
         demand(getattr(recipe.distill, key) >= least, f"[distill] {key}: must be at least {least}")
     for key in ABOVE_0:
         demand(getattr(recipe.distill, key) > 0, f"[distill] {key}: must be more than 0")
+    demand(
+        recipe.distill.parallel == "data" or recipe.distill.compress == "none",
+        '[distill] compress: gradients are compressed with parallel = "data" alone',
+    )
     demand(recipe.distill.warmup <= 1, "[distill] warmup: is a share of the steps, 0 to 1")
     for key in ("cosine_mean", "agreement", "next_token", "signal"):
         demand(0 <= getattr(recipe.gate, key) <= 1, f"[gate] {key}: must lie between 0 and 1")

@@ -31,6 +31,7 @@ def test_without_torch_the_extra_is_named(tmp_path: Path) -> None:
         ("held_out = 2", "[distill] held_out: must be at least 8"),
         ("warmup = 1.5", "[distill] warmup: is a share of the steps, 0 to 1"),
         ('parallel = "model"', "'model' is not known; known: data, parameters"),
+        ('parallel = "parameters"\ncompress = "fp16"', 'with parallel = "data" alone'),
         ("outputs = -1.0", "[distill] outputs: must be at least 0"),
     ],
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from edgecompile.distill.train import Moment
+    from edgecompile.distill.job import Moment
 
 Say = Callable[[str, str], None]
 Show = Callable[["Moment"], None]

@@ -131,7 +131,11 @@ def open_workers(table: DistillTable) -> Workers:
         comm_state_option=POWERSGD if table.compress == "powersgd" else {},
     )
     cpu = not torch.cuda.is_available()
-    return Workers(Accelerator(cpu=cpu, kwargs_handlers=[hook]), table.parallel == "parameters")
+    accelerator = Accelerator(cpu=cpu, kwargs_handlers=[hook])
+    if cpu and accelerator.num_processes > 1 and table.compress == "bf16":
+        msg = "[distill] compress: 'bf16' is nccl's, between GPUs; between CPUs 'fp16' works"
+        raise DistillError(msg)
+    return Workers(accelerator, table.parallel == "parameters")
 
 
 @contextmanager
@@ -139,8 +143,11 @@ def one_line(workers: Workers, where: str) -> Iterator[None]:
     """Say in one line that another process has ended, where torch.distributed only notices."""
     try:
         yield
+    except torch.OutOfMemoryError as error:
+        msg = "the GPU's memory is full; lower [distill] batch and raise accumulate"
+        raise DistillError(msg) from error
     except RuntimeError as error:
-        if workers.count == 1 or isinstance(error, torch.OutOfMemoryError):
+        if workers.count == 1:
             raise
         what = (str(error).strip().splitlines() or ["?"])[0][:160]
         msg = (

@@ -16,11 +16,12 @@ from edgecompile import target  # noqa: E402 - after the skip
 from edgecompile.distill.batches import Samples, collate  # noqa: E402
 from edgecompile.distill.fake_quant import fake_linears, imitate, round_columns  # noqa: E402
 from edgecompile.distill.graph_module import GraphModule  # noqa: E402
+from edgecompile.distill.job import Job, Moment  # noqa: E402
 from edgecompile.distill.judge import to_torch  # noqa: E402
 from edgecompile.distill.losses import Target, Weights, losses  # noqa: E402
 from edgecompile.distill.pairs import Pairs, find_pairs  # noqa: E402
 from edgecompile.distill.stops import Stop  # noqa: E402
-from edgecompile.distill.train import Job, Moment, Training  # noqa: E402
+from edgecompile.distill.train import Training  # noqa: E402
 from edgecompile.distill.workers import open_workers  # noqa: E402
 from edgecompile.export import read_model  # noqa: E402
 from edgecompile.plan import FLOAT, Activation, Plan, affine  # noqa: E402

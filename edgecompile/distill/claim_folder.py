@@ -1,0 +1,47 @@
+"""The folder that a training writes: made, or checked to be of this very training."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgecompile.errors import DistillError
+
+STUDENT, RECORD, PLOT, START, STARTED = (
+    "student.onnx", "student.json", "loss.svg", "start.onnx", "started.json"
+)  # fmt: skip
+CHECKPOINTS = "checkpoints"
+FREE = ("student", "checkpoint_every", "batch", "accumulate", "parallel", "compress")
+"""Keys of [distill] that do not change what is trained: a resumed training may have other ones."""
+MADE = (STUDENT, f"{STUDENT}.data", RECORD, PLOT, "log.jsonl", START, f"{START}.data", STARTED)
+
+
+def claim_folder(folder: Path, identity: Mapping[str, Any], *, restart: bool) -> None:
+    """Make the folder, or check that what lies there is of this very training."""
+    started = folder / STARTED
+    empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if not empty and not started.is_file() and not (folder / START).is_file():
+        msg = f"{folder}: is there already and holds no student; choose another [distill] student"
+        raise DistillError(msg)
+    if restart and not empty:
+        for name in MADE:
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    if started.is_file():
+        before = json.loads(started.read_text(encoding="utf-8"))
+        names = dict.fromkeys([*before, *identity])
+        changed = [n for n in names if before.get(n) != _plain(identity.get(n))]
+        if changed:
+            was, now = (table.get(changed[0]) for table in (before, identity))
+            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+            msg = (
+                f"{folder}: is of another training: {changed[0]} was {was}, is {now}{more};"
+                " --restart begins anew, or choose another [distill] student"
+            )
+            raise DistillError(msg)
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))
