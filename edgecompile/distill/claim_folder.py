@@ -20,19 +20,20 @@ MADE = (STUDENT, f"{STUDENT}.data", RECORD, PLOT, "log.jsonl", START, f"{START}.
 def claim_folder(folder: Path, identity: Mapping[str, Any], *, restart: bool) -> None:
     """Make the folder, or check that what lies there is of this very training."""
     started = folder / STARTED
-    empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-    if not empty and not started.is_file() and not (folder / START).is_file():
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    foreign = {n for n in names if not n.startswith(".")} - {*MADE, CHECKPOINTS}
+    if folder.is_file() or (foreign and STARTED not in names):
         msg = f"{folder}: is there already and holds no student; choose another [distill] student"
         raise DistillError(msg)
-    if restart and not empty:
+    if restart:  # the checkpoints first: they must never outlive what says whose they are
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
         for name in MADE:
             (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     if started.is_file():
-        before = json.loads(started.read_text(encoding="utf-8"))
-        names = dict.fromkeys([*before, *identity])
-        changed = [n for n in names if before.get(n) != _plain(identity.get(n))]
+        before = _read(started)
+        keys = dict.fromkeys([*before, *identity])
+        changed = [k for k in keys if before.get(k) != _plain(identity.get(k))]
         if changed:
             was, now = (table.get(changed[0]) for table in (before, identity))
             more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
@@ -41,6 +42,14 @@ def claim_folder(folder: Path, identity: Mapping[str, Any], *, restart: bool) ->
                 " --restart begins anew, or choose another [distill] student"
             )
             raise DistillError(msg)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        msg = f"{path}: not readable ({error}); --restart begins anew"
+        raise DistillError(msg) from error
 
 
 def _plain(value: Any) -> Any:

@@ -57,7 +57,7 @@ class Student:
             with torch.no_grad():
                 weight.copy_(self.workers.share(tensors[keys[0]], weight))
             if updates:
-                state: dict[str, Any] = {"step": torch.tensor(float(updates))}
+                state: dict[str, Any] = {"step": torch.tensor(float(updates), device=weight.device)}
                 for key in MOMENTS:
                     state[key] = self.workers.share(tensors[f"{key}:{name}"], weight).clone()
                 self.optimizer.state[weight] = state
