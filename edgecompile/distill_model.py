@@ -10,7 +10,7 @@ checkpoints/   the last two
 import hashlib
 import importlib.util
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,19 +26,18 @@ from edgecompile.distill.claim_folder import (
     STUDENT,
     claim_folder,
 )
-from edgecompile.errors import DataError, DistillError, RecipeError
-from edgecompile.plan import FLOAT, Plan
+from edgecompile.distill_inputs import Opened, make_student, open_inputs, planner, read_split
+from edgecompile.errors import DistillError, RecipeError
+from edgecompile.plan import FLOAT
 from edgecompile.recipe import Recipe
 from edgecompile.trace import Trace
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from edgecompile.data.dataset import Dataset
-    from edgecompile.data.source import Source as Data
+    from edgecompile.distill.batches import Samples
     from edgecompile.distill.job import Job, Narrow, Tell, Trained
     from edgecompile.distill.workers import Workers
-    from edgecompile.export.read_model import Source
 
 NEEDED = ("torch", "accelerate", "matplotlib")
 INSTALL = "pip install 'edgecompile[distill]'"
@@ -50,17 +49,6 @@ class Distilled:
 
     folder: Path
     record: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """The dense model, the data of the build, and the data to train with."""
-
-    source: "Source"
-    teacher: "ir.Model"
-    dataset: "Dataset"
-    data: "Data"
-    padding: int
 
 
 def distill(
@@ -88,17 +76,21 @@ def distill(
         trace, tell = Trace(), lambda _moment: None
     folder = recipe.path(recipe.distill.student)
     with one_line(workers, str(folder / CHECKPOINTS)):
-        opened = _open(recipe, trace)
+        opened = open_inputs(recipe, trace)
         identity = _identity(opened, recipe, workers)
         if workers.first:
             claim_folder(folder, identity, restart=restart)
-            _start(folder, identity, opened, recipe, trace)
+        rest, held = read_split(opened, recipe, workers)
+        if workers.first:
+            _start(
+                folder, identity=identity, opened=opened, recipe=recipe, samples=rest, trace=trace
+            )
         workers.accelerator.wait_for_everyone()
         if (folder / RECORD).is_file():
             record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
             trace.say("distill", f"{folder}: done already; --restart begins anew")
             return Distilled(folder, record)
-        job = _job(folder, opened, recipe, workers)
+        job = _job(folder, opened, recipe, rest, held)
         job = job if narrow is None else replace(job, narrow=narrow)
         trace.say("distill", f"{len(job.samples.feeds):,} samples, {recipe.distill.steps} steps")
         with watch_signals() as stop:
@@ -113,29 +105,6 @@ def distill(
             _write(folder, trained, record)
         workers.accelerator.wait_for_everyone()
     return Distilled(folder, record)
-
-
-def _open(recipe: Recipe, trace: Trace) -> Opened:
-    from edgecompile.data.dataset import choose_data, data_dir
-    from edgecompile.data.limits import longest_sequence
-    from edgecompile.data.source import open_source, request_of
-    from edgecompile.export.read_model import find_source
-    from edgecompile.prepare import float_model
-
-    if not recipe.model.source:
-        msg = 'the recipe names no model: write [model] source = "..."'
-        raise RecipeError(msg)
-    source = find_source(recipe.path(recipe.model.source))
-    teacher = float_model(source, trace)
-    longest = longest_sequence(teacher, recipe.shapes.sequence[1])
-    dataset = choose_data(recipe, teacher, source.folder, longest)
-    table = recipe.distill
-    through = recipe.path(recipe.model.tokenizer) if recipe.model.tokenizer else source.folder
-    request = replace(request_of(teacher, through, longest), column=table.column)
-    place = recipe.path(table.data) if table.data else data_dir() / "docs.jsonl"
-    data = open_source(place, request)
-    padding = request.encoder().padding if data.kind == "text" else 0
-    return Opened(source, teacher, dataset, data, padding)
 
 
 def _identity(opened: Opened, recipe: Recipe, workers: "Workers") -> dict[str, Any]:
@@ -162,7 +131,13 @@ def _identity(opened: Opened, recipe: Recipe, workers: "Workers") -> dict[str, A
 
 
 def _start(
-    folder: Path, identity: Mapping[str, Any], opened: Opened, recipe: Recipe, trace: Trace
+    folder: Path,
+    *,
+    identity: Mapping[str, Any],
+    opened: Opened,
+    recipe: Recipe,
+    samples: "Samples",
+    trace: Trace,
 ) -> None:
     """Write the student that training begins with, unless an earlier run has."""
     from edgecompile.distill.checkpoints import write_whole
@@ -171,7 +146,7 @@ def _start(
 
     if (folder / STARTED).is_file():
         return
-    student = _student(opened, recipe, trace)
+    student = make_student(opened, recipe, samples.feeds, trace)
     find_pairs(opened.teacher, student)
     if not recipe.distill.quantize_aware and _digest(student) == _digest(opened.teacher):
         msg = "nothing was removed: the student is the dense model; say in [prune] what to remove"
@@ -180,74 +155,15 @@ def _start(
     write_whole(folder / STARTED, json.dumps(identity, indent=1) + "\n")
 
 
-def _student(opened: Opened, recipe: Recipe, trace: Trace) -> "ir.Model":
-    """Return the student before training: the file that the recipe names, else what is pruned."""
-    from edgecompile.export import onnx_file
-
-    if recipe.distill.start:
-        return onnx_file.read(recipe.path(recipe.distill.start))
-    if importlib.util.find_spec("edgecompile.prune_model") is None:
-        return opened.teacher
-    prune: Any = importlib.import_module("edgecompile.prune_model").prune_model
-    student: ir.Model = prune(opened.teacher, recipe, opened.dataset, trace)
-    return student
-
-
-def _job(folder: Path, opened: Opened, recipe: Recipe, workers: "Workers") -> "Job":
+def _job(folder: Path, opened: Opened, recipe: Recipe, rest: "Samples", held: "Samples") -> "Job":
     import onnx_ir as ir
 
-    from edgecompile.distill.batches import hold_out, read_samples
     from edgecompile.distill.job import Job
 
     table = recipe.distill
-    wanted = table.samples or opened.data.count(1 << 31)
-    labels = _labels(opened, recipe) if table.labels else None
-    samples = read_samples(opened.data, wanted, labels, opened.padding)
-    if len(samples.feeds) < table.samples:
-        msg = (
-            f"{opened.data.path}: holds {len(samples.feeds)} samples, [distill] samples asks for"
-            f" {table.samples}"
-        )
-        raise DataError(msg)
-    a_step = table.batch * table.accumulate * workers.count
-    rest, held = hold_out(samples, table.held_out, a_step, table.seed)
-    plan = _planner(opened, recipe) if table.quantize_aware else lambda _: FLOAT
+    plan = planner(opened, recipe) if table.quantize_aware else lambda _: FLOAT
     student = ir.load(folder / START)
     return Job(opened.teacher, student, rest, held, table, folder, plan)
-
-
-def _labels(opened: Opened, recipe: Recipe) -> Any:
-    from edgecompile.distill.labels import read_labels
-    from edgecompile.evaluate.accuracy import LOGITS
-
-    table = recipe.distill
-    shapes = {str(v.name): v.shape for v in opened.teacher.graph.outputs}
-    shape = shapes.get(LOGITS)
-    classes = shape[-1] if shape is not None and len(shape) == 2 else None
-    if not isinstance(classes, int):
-        msg = (
-            f"[distill] labels: one a sample needs an output '{LOGITS}' [batch, classes]; the"
-            f" model's outputs are {list(shapes)}"
-        )
-        raise RecipeError(msg)
-    return read_labels(opened.data.path, table.labels, recipe.path(table.labels), classes)
-
-
-def _planner(opened: Opened, recipe: Recipe) -> "Callable[[ir.Model], Plan]":
-    """Return the function that plans int8 for a student, as a build would."""
-    from edgecompile.quantize.decide_plan import decide_plan
-    from edgecompile.quantize.observe_ranges import observe_ranges
-    from edgecompile.stages import lower
-    from edgecompile.target import REFERENCE
-
-    def plan(model: "ir.Model") -> Plan:
-        observed = observe_ranges(lower(model, FLOAT, REFERENCE), opened.dataset.calibration)
-        wishes = recipe.quantize
-        return decide_plan(
-            model, observed, equalise=wishes.equalise, correct_bias=wishes.bias_correction
-        )
-
-    return plan
 
 
 def _digest(model: "ir.Model") -> str:
