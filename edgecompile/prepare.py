@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from edgecompile import files
-from edgecompile.errors import ChangedError
+from edgecompile.errors import ChangedError, UnsupportedError
 from edgecompile.plan import FLOAT, Plan
 from edgecompile.recipe import WEIGHT_SCHEMES, Recipe
 from edgecompile.stages import lower, run_stage
@@ -258,3 +258,16 @@ def _observe_hessians(
         plan = observe_hessians(reference, plan, data.calibration)
         done(reference)
     return plan
+
+
+def float_model(source: "Source", trace: Trace) -> "ir.Model":
+    """Return the canonical float graph of a model that is one graph."""
+    from edgecompile.parts import parts_of
+
+    trace.say("export", f"{source.path}, {source.route} exporter")
+    graphs = _export(source, trace)
+    parts = parts_of(graphs, source.config.values if source.config is not None else {})
+    if len(parts) != 1 or parts[0].complete is not None:
+        msg = f"{source.path}: a model with a cache or of several graphs cannot be distilled yet"
+        raise UnsupportedError(msg)
+    return _canonicalise(source, parts[0], trace)

@@ -101,6 +101,62 @@ QUANTIZE = {
 
 
 @dataclass(frozen=True, slots=True)
+class DistillTable:
+    """How `edgecompile distill` trains the narrower student to answer as the dense model does.
+
+    `student` is the folder that it writes; `start` a narrower canonical .onnx to begin with,
+    instead of what [prune] makes. `data` is texts, images or .npz, of which `held_out` samples
+    judge and do not train; `samples` = 0 reads all. `labels` is a column of `data`, or a .npy of
+    one whole number a sample. `batch` is that of one process; a step adds up `accumulate` of them.
+
+    `outputs`, `hidden`, `attention` and `label` weigh the losses, `temperature` softens logits;
+    `embeddings` trains the tables too. `warmup` is a share of the steps, `clip` the longest
+    gradient, `patience` counts evaluations without a gain. `parallel` and `compress` are for
+    several processes: see DISTILL.
+    """
+
+    student: str = "student"
+    start: str = ""
+    data: str = ""
+    column: str = ""
+    labels: str = ""
+    samples: int = 0
+    held_out: int = 256
+    steps: int = 600
+    batch: int = 32
+    accumulate: int = 1
+    seed: int = 0
+    outputs: float = 1.0
+    hidden: float = 1.0
+    attention: float = 0.0
+    label: float = 1.0
+    temperature: float = 2.0
+    embeddings: bool = False
+    quantize_aware: bool = False
+    learning_rate: float = 0.0003
+    warmup: float = 0.05
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    narrow_every: int = 0
+    evaluate_every: int = 100
+    patience: int = 5
+    checkpoint_every: int = 100
+    parallel: str = "data"
+    compress: str = "none"
+
+
+DISTILL = {"parallel": ("data", "parameters"), "compress": ("none", "fp16", "bf16", "powersgd")}
+"""The known values of [distill]: what is split over processes, how gradients travel."""
+AT_LEAST = {
+    "held_out": 8, "steps": 1, "batch": 1, "accumulate": 1, "evaluate_every": 1, "patience": 1,
+    "checkpoint_every": 1, "samples": 0, "seed": 0, "narrow_every": 0, "outputs": 0, "hidden": 0,
+    "attention": 0, "label": 0, "warmup": 0, "weight_decay": 0,
+}  # fmt: skip
+"""The smallest values of [distill]."""
+ABOVE_0 = ("temperature", "learning_rate", "clip")
+
+
+@dataclass(frozen=True, slots=True)
 class GateTable:
     """The floors: mean cosine of embeddings and states, agreement of a classifier's argmax.
 
@@ -140,6 +196,7 @@ class Recipe:
     evaluate: EvaluateTable = field(default_factory=EvaluateTable)
     prune: PruneTable = field(default_factory=PruneTable)
     quantize: QuantizeTable = field(default_factory=QuantizeTable)
+    distill: DistillTable = field(default_factory=DistillTable)
     gate: GateTable = field(default_factory=GateTable)
     profile: ProfileTable = field(default_factory=ProfileTable)
     targets: TargetsTable = field(default_factory=TargetsTable)
@@ -197,5 +254,19 @@ def _check(path: Path, recipe: Recipe) -> None:
         value = getattr(recipe.quantize, key)
         listed = ", ".join(known)
         demand(value in known, f"[quantize] {key}: '{value}' is not known; known: {listed}")
+    for key, known in DISTILL.items():
+        value = getattr(recipe.distill, key)
+        demand(
+            value in known, f"[distill] {key}: '{value}' is not known; known: {', '.join(known)}"
+        )
+    for key, least in AT_LEAST.items():
+        demand(getattr(recipe.distill, key) >= least, f"[distill] {key}: must be at least {least}")
+    for key in ABOVE_0:
+        demand(getattr(recipe.distill, key) > 0, f"[distill] {key}: must be more than 0")
+    demand(
+        recipe.distill.parallel == "data" or recipe.distill.compress == "none",
+        '[distill] compress: gradients are compressed with parallel = "data" alone',
+    )
+    demand(recipe.distill.warmup <= 1, "[distill] warmup: is a share of the steps, 0 to 1")
     for key in ("cosine_mean", "agreement", "next_token", "signal"):
         demand(0 <= getattr(recipe.gate, key) <= 1, f"[gate] {key}: must lie between 0 and 1")
