@@ -1,6 +1,5 @@
 """What a training is made of: the dense model, its student, the samples, the int8 plan."""
 
-import importlib.util
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +9,11 @@ from edgecompile.recipe import Recipe
 from edgecompile.trace import Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     import onnx_ir as ir
 
     from edgecompile.data.dataset import Dataset
-    from edgecompile.data.feed import Feed
     from edgecompile.data.source import Source as Data
     from edgecompile.distill.batches import Samples
     from edgecompile.distill.workers import Workers
@@ -57,23 +55,18 @@ def open_inputs(recipe: Recipe, trace: Trace) -> Opened:
     return Opened(source, teacher, dataset, data, padding)
 
 
-def make_student(
-    opened: Opened, recipe: Recipe, feeds: "Sequence[Feed]", trace: Trace
-) -> "ir.Model":
-    """Return the student before training: the file that the recipe names, else what is pruned.
-
-    Pruning sees the first samples that train, never those that judge.
-    """
+def make_student(opened: Opened, recipe: Recipe, trace: Trace) -> "ir.Model":
+    """Return the student before training: the file that the recipe names, else what is pruned."""
     from edgecompile.export import onnx_file
+    from edgecompile.parts import Part
+    from edgecompile.prune_units import prune_units
 
     if recipe.distill.start:
         return onnx_file.read(recipe.path(recipe.distill.start))
-    wishes = getattr(recipe, "prune", None)
-    if wishes is None or importlib.util.find_spec("edgecompile.prune_model") is None:
+    if not recipe.prune.cuts_units:
         return opened.teacher
-    prune: Any = importlib.import_module("edgecompile.prune_model").prune_model
-    student: ir.Model = prune(opened.teacher, wishes, feeds[: wishes.samples], trace).model
-    return student
+    part = Part("", opened.teacher)
+    return prune_units(opened.teacher, part, opened.dataset, recipe.prune, trace).model
 
 
 def read_split(opened: Opened, recipe: Recipe, workers: "Workers") -> "tuple[Samples, Samples]":

@@ -82,9 +82,7 @@ def distill(
             claim_folder(folder, identity, restart=restart)
         rest, held = read_split(opened, recipe, workers)
         if workers.first:
-            _start(
-                folder, identity=identity, opened=opened, recipe=recipe, samples=rest, trace=trace
-            )
+            _start(folder, identity, opened, recipe, trace)
         workers.accelerator.wait_for_everyone()
         if (folder / RECORD).is_file():
             record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
@@ -114,9 +112,7 @@ def _identity(opened: Opened, recipe: Recipe, workers: "Workers") -> dict[str, A
     table = {f"[distill] {k}": v for k, v in asdict(recipe.distill).items() if k not in FREE}
     a_step = recipe.distill.batch * recipe.distill.accumulate * workers.count
     table |= {"[distill] samples a step (batch x accumulate x processes)": a_step}
-    prune = getattr(recipe, "prune", None)
-    if prune is not None:
-        table |= {f"[prune] {key}": value for key, value in asdict(prune).items()}
+    table |= {f"[prune] {key}": value for key, value in asdict(recipe.prune).items()}
     if recipe.distill.start:
         table["the file [distill] start"] = files.sha256(recipe.path(recipe.distill.start))
     if recipe.distill.quantize_aware:
@@ -131,13 +127,7 @@ def _identity(opened: Opened, recipe: Recipe, workers: "Workers") -> dict[str, A
 
 
 def _start(
-    folder: Path,
-    *,
-    identity: Mapping[str, Any],
-    opened: Opened,
-    recipe: Recipe,
-    samples: "Samples",
-    trace: Trace,
+    folder: Path, identity: Mapping[str, Any], opened: Opened, recipe: Recipe, trace: Trace
 ) -> None:
     """Write the student that training begins with, unless an earlier run has."""
     from edgecompile.distill.checkpoints import write_whole
@@ -146,7 +136,7 @@ def _start(
 
     if (folder / STARTED).is_file():
         return
-    student = make_student(opened, recipe, samples.feeds, trace)
+    student = make_student(opened, recipe, trace)
     find_pairs(opened.teacher, student)
     if not recipe.distill.quantize_aware and _digest(student) == _digest(opened.teacher):
         msg = "nothing was removed: the student is the dense model; say in [prune] what to remove"
@@ -182,7 +172,6 @@ def _record(
     """Return student.json: what the student came from, the recipe's tables, the figures."""
     rows = {row["step"]: row for row in trained.history}
     figures = ("mean", "min", "signal")
-    prune = getattr(recipe, "prune", None)
     return {
         "edgecompile": __version__,
         "model": opened.source.name,
@@ -190,7 +179,7 @@ def _record(
             str(path.relative_to(opened.source.folder)): files.sha256(path)
             for path in opened.source.files
         },
-        "prune": asdict(prune) if prune is not None else {},
+        "prune": asdict(recipe.prune),
         "distill": asdict(recipe.distill),
         "identity": dict(identity),
         "metric": trained.metric,

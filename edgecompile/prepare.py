@@ -103,6 +103,7 @@ def _prepare(
     from edgecompile.parts import complete_data
     from edgecompile.prune_units import prune_units
     from edgecompile.prune_vocabulary import prune_vocabulary
+    from edgecompile.read_student import read_student
     from edgecompile.session import answer, session
 
     dense = model
@@ -111,6 +112,10 @@ def _prepare(
     folder = recipe.path(recipe.model.tokenizer) if recipe.model.tokenizer else source.folder
     tokenizer = _read_tokenizer(folder / TOKENIZER, model)
     vocabulary: Mapping[str, Any] = {}
+    pruning: Mapping[str, Any] = {}
+    if recipe.distils:
+        trace.say("distill", f"reading the trained student in {recipe.distill.student}")
+        model, pruning = read_student(source, recipe)
     if recipe.prune.vocabulary:
         cut = prune_vocabulary(
             model, part, data, folder=folder, longest=longest, recipe=recipe, trace=trace
@@ -118,9 +123,9 @@ def _prepare(
         model, tokenizer, vocabulary = cut.model, cut.tokenizer, cut.table
         data, golden = cut.data, cut.golden
     pruned = None
-    if recipe.prune.cuts_units:
+    if recipe.prune.cuts_units and not recipe.distils:
         pruned = prune_units(model, part, data, recipe.prune, trace)
-        model, data = pruned.model, pruned.own_data(part, given, data)
+        model, data, pruning = pruned.model, pruned.own_data(part, given, data), pruned.table
     reference = lower(model, FLOAT, REFERENCE)
     plan = FLOAT
     if recipe.quantize.scheme == "int8":
@@ -151,9 +156,9 @@ def _prepare(
         inputs=inputs,
         tokenizer=tokenizer,
         vocabulary=vocabulary,
-        pruning={} if pruned is None else pruned.table,
+        pruning=pruning,
     )
-    if pruned is not None or vocabulary.get("golden_outside"):
+    if pruning or vocabulary.get("golden_outside"):
         check_pruned(prepared, answer(session(reference), data.golden), trace)
     return prepared
 

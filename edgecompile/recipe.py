@@ -188,7 +188,10 @@ class TargetsTable:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """All tables; paths are relative to `folder`, where the recipe lies."""
+    """All tables; paths are relative to `folder`, where the recipe lies.
+
+    `distils` says that [distill] is in the recipe: its student is then compiled.
+    """
 
     model: ModelTable = field(default_factory=ModelTable)
     shapes: ShapesTable = field(default_factory=ShapesTable)
@@ -201,23 +204,28 @@ class Recipe:
     profile: ProfileTable = field(default_factory=ProfileTable)
     targets: TargetsTable = field(default_factory=TargetsTable)
     folder: Path = Path()
+    distils: bool = False
 
     def path(self, name: str) -> Path:
         """Return a path that the recipe names."""
         return self.folder / name
 
 
+BESIDE = ("folder", "distils")
+"""What is in a recipe besides its tables."""
+
+
 def read(path: Path) -> Recipe:
     """Read a recipe; a wrong table, key or value is named with what is known."""
     tables = read_toml(path)
-    kinds = {f.name: f.default_factory for f in fields(Recipe) if f.name != "folder"}
+    kinds = {f.name: f.default_factory for f in fields(Recipe) if f.name not in BESIDE}
     values: dict[str, Any] = {}
     for name, table in tables.items():
         if name not in kinds:
             what = "table"
             raise UnknownNameError(what, f"[{name}]", [f"[{k}]" for k in kinds], str(path))
         values[name] = fill(kinds[name], table, path, name)  # type: ignore[arg-type]
-    recipe = Recipe(**values, folder=path.parent)
+    recipe = Recipe(**values, folder=path.parent, distils="distill" in tables)
     _check(path, recipe)
     return recipe
 
