@@ -56,14 +56,17 @@ def open_inputs(recipe: Recipe, trace: Trace) -> Opened:
 
 
 def make_student(opened: Opened, recipe: Recipe, trace: Trace) -> "ir.Model":
-    """Return the student before training: the file that the recipe names, else what is pruned."""
+    """Return the student before training: the file that the recipe names, else what is pruned.
+
+    One that loses its units on the way begins as the dense model.
+    """
     from edgecompile.export import onnx_file
     from edgecompile.parts import Part
     from edgecompile.prune_units import prune_units
 
     if recipe.distill.start:
         return onnx_file.read(recipe.path(recipe.distill.start))
-    if not recipe.prune.cuts_units:
+    if recipe.distill.narrow_every or not recipe.prune.cuts_units:
         return opened.teacher
     part = Part("", opened.teacher)
     return prune_units(opened.teacher, part, opened.dataset, recipe.prune, trace).model

@@ -61,7 +61,8 @@ def distill(
 ) -> Distilled:
     """Train the recipe's student, or go on where the last run of this recipe was ended.
 
-    `narrow` is asked every `narrow_every` steps for a narrower student (see distill/job.py).
+    `narrow` is asked every `narrow_every` steps for a narrower student (see distill/job.py); by
+    default, what [prune] says is removed little by little.
     """
     for name in NEEDED:
         if importlib.util.find_spec(name) is None:
@@ -70,6 +71,7 @@ def distill(
     from edgecompile.distill.stops import watch_signals
     from edgecompile.distill.train import Training
     from edgecompile.distill.workers import one_line, open_workers
+    from edgecompile.narrow_gradually import narrow_gradually
 
     workers = open_workers(recipe.distill)
     if not workers.first:
@@ -89,6 +91,8 @@ def distill(
             trace.say("distill", f"{folder}: done already; --restart begins anew")
             return Distilled(folder, record)
         job = _job(folder, opened, recipe, rest, held)
+        if narrow is None and recipe.distill.narrow_every:
+            narrow = narrow_gradually(opened.teacher, opened.dataset, recipe.prune, trace)
         job = job if narrow is None else replace(job, narrow=narrow)
         trace.say("distill", f"{len(job.samples.feeds):,} samples, {recipe.distill.steps} steps")
         with watch_signals() as stop:
@@ -138,7 +142,8 @@ def _start(
         return
     student = make_student(opened, recipe, trace)
     find_pairs(opened.teacher, student)
-    if not recipe.distill.quantize_aware and _digest(student) == _digest(opened.teacher):
+    later = recipe.distill.quantize_aware or recipe.distill.narrow_every
+    if not later and _digest(student) == _digest(opened.teacher):
         msg = "nothing was removed: the student is the dense model; say in [prune] what to remove"
         raise RecipeError(msg)
     save_graph(student, folder / START)
