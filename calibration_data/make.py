@@ -64,6 +64,9 @@ OTHER_NOTICE = {
 # One unit of each length; a file holds a whole number of units, so all have the same mix.
 UNIT = {"long": 11, "short": 21, "single": 32}
 WORDS = {"long": (71, 110), "short": (31, 70), "single": (5, 30)}
+REPAIR = 1024
+"""Texts of repair.jsonl, which takes what the other files leave, several from a docstring."""
+MAX_REPAIR_PER_MODULE = 24
 # The texts of each kind are dealt to the files in this order, over and over.
 DEAL = ("docs", "heldout", "docs", "heldout", "golden", "docs", "heldout", "docs", "heldout")
 
@@ -250,6 +253,27 @@ def select(pool: list[Candidate]) -> dict[str, list[Candidate]]:
     return chosen
 
 
+def more(pool: list[Candidate], chosen: dict[str, list[Candidate]]) -> list[str]:
+    """Return further texts, from docstrings of which no other file has any, none inside another."""
+    taken = [item for found in chosen.values() for item in found]
+    owners = {item.owner for item in taken}
+    kept: list[Candidate] = []
+    modules: Counter[str] = Counter()
+    for candidate in sorted(pool, key=lambda item: (-len(item.words), item.digest)):
+        if candidate.owner in owners or modules[candidate.module] == MAX_REPAIR_PER_MODULE:
+            continue
+        if any(candidate.text in item.text or item.text in candidate.text for item in taken):
+            continue
+        if any(candidate.text in item.text for item in kept if item.owner == candidate.owner):
+            continue
+        if any(is_alike(candidate, item) for item in taken):
+            continue
+        kept.append(candidate)
+        modules[candidate.module] += 1
+    texts = list(dict.fromkeys(item.text for item in sorted(kept, key=lambda item: item.digest)))
+    return texts[:REPAIR]
+
+
 def deal(chosen: dict[str, list[Candidate]], name: str) -> list[str]:
     """Return the texts of one file, the kinds mixed so that any part of it has about the mix."""
     placed: list[tuple[float, str]] = []
@@ -260,13 +284,14 @@ def deal(chosen: dict[str, list[Candidate]], name: str) -> list[str]:
 
 
 def main() -> int:
-    """Write the three files; return 1 where the library holds too few usable texts."""
+    """Write the files; return 1 where the library holds too few usable texts."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("stdlib", type=Path, help="folder of the standard library's sources")
     parser.add_argument("output", type=Path, help="folder to write the jsonl files to")
     arguments = parser.parse_args()
 
-    chosen = select(candidates(arguments.stdlib))
+    pool = candidates(arguments.stdlib)
+    chosen = select(pool)
     short_of = {
         kind: missing
         for kind, per_unit in UNIT.items()
@@ -275,8 +300,9 @@ def main() -> int:
     if short_of:
         sys.stderr.write(f"too few texts, missing: {short_of}\n")
         return 1
-    for name in dict.fromkeys(DEAL):
-        lines = [json.dumps({"text": text}) + "\n" for text in deal(chosen, name)]
+    sets = {name: deal(chosen, name) for name in dict.fromkeys(DEAL)}
+    for name, texts in (*sets.items(), ("repair", more(pool, chosen))):
+        lines = [json.dumps({"text": text}) + "\n" for text in texts]
         (arguments.output / f"{name}.jsonl").write_bytes("".join(lines).encode("ascii"))
     return 0
 

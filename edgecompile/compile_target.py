@@ -13,6 +13,7 @@ from edgecompile.errors import GateError
 from edgecompile.gate import down, floor_of, passes_gate, shortfall
 from edgecompile.plan import Plan, rung_of
 from edgecompile.prepare import Prepared
+from edgecompile.recipe import BESIDE
 from edgecompile.search_forms import search_forms, stated_forms
 from edgecompile.stages import lower, run_stage
 from edgecompile.target import Target
@@ -127,12 +128,13 @@ def compile_for(
         "accuracy_emulated": without_vnni.table(tried.emulated),
         "golden": {"file": bundles.GOLDEN, **asdict(seen)},
         "route": prepared.source.route,
-        "recipe": {k: v for k, v in asdict(prepared.recipe).items() if k != "folder"},
+        "recipe": {k: v for k, v in asdict(prepared.recipe).items() if k not in BESIDE},
         "inputs": dict(prepared.inputs),
         "forms": [dict(row) for row in forms],
         "calibration": dict(prepared.data.calibrated),
         "evaluation": dict(prepared.data.judged),
         **({"vocabulary": dict(prepared.vocabulary)} if prepared.vocabulary else {}),
+        **({"pruning": dict(prepared.pruning)} if prepared.pruning else {}),
         "quantization": _plan_table(prepared.model, plan) | climbed,
         "steps": [asdict(step) for step in trace.steps],
     }

@@ -58,6 +58,19 @@ class EmulationError(EdgeCompileError):
     """An emulated run that gave no answer: the build goes on without it, and says so."""
 
 
+class DistillError(EdgeCompileError):
+    """A training that cannot start, go on or be resumed."""
+
+
+class StoppedError(EdgeCompileError):
+    """A training that a signal ended: its checkpoint is written."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        """Keep the exit code of the signal: 130 or 143."""
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class GateError(EdgeCompileError):
     """An artifact that is not accurate enough: nothing is written."""
 

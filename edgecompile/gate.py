@@ -51,7 +51,8 @@ def check_pruned(
 ) -> None:
     """Judge the pruned model while it is float: below the gate, no number format could help it.
 
-    `answers` are its own to the golden samples. Says what cut words cost; raises GateError.
+    `answers` are its own to the golden samples. Says what was cut and what it costs; raises
+    GateError.
     """
     from edgecompile.evaluate import accuracy
 
@@ -59,16 +60,23 @@ def check_pruned(
     metric = accuracy.metric_of(prepared.outputs, expected[0])
     found = accuracy.compare(metric, answers, expected, golden, prepared.outputs)
     cut = prepared.vocabulary
-    what = (
-        f"{cut['golden_outside']} of {len(golden) + cut['golden_left_out']} {prepared.data.judges}"
-        f" have words that {cut['corpus']} never uses"
-    )
-    hint = "name [evaluate] data of the corpus"
+    whats, hints = [], []
+    if prepared.pruning:
+        trace.say("prune", f"{found.metric} to float {down(found.mean)}, before any int8")
+        whats.append("units were pruned")
+        hints.append("prune less, distil (`edgecompile distill`), or lower the [gate]")
+    if cut.get("golden_outside"):
+        asked = f"{len(golden) + cut['golden_left_out']} {prepared.data.judges}"
+        outside = f"{cut['golden_outside']} of {asked}"
+        whats.append(f"{outside} have words that {cut['corpus']} never uses")
+        hints.append("name [evaluate] data of the corpus, or add them to it")
+        if passes_gate(prepared, found):
+            trace.say("warning", f"{whats[-1]}; they are judged too: {hints[-1]}")
     if not passes_gate(prepared, found):
         missed = shortfall(prepared, found, "still float")
-        msg = f"{missed}, before any number is int8: {what}; {hint}, or add them to it"
+        why, next_step = "; ".join(whats), "; ".join(hints)
+        msg = f"{missed}, before any number is int8: {why}; {next_step}"
         raise GateError(msg)
-    trace.say("warning", f"{what}; they are judged too: {hint}")
 
 
 def down(score: float) -> str:

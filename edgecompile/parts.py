@@ -23,6 +23,7 @@ from edgecompile.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from edgecompile.data.dataset import Dataset
+    from edgecompile.data.source import Stretch
     from edgecompile.graph import Array
 
 Complete = Callable[[Feed, int], Feed]
@@ -85,15 +86,27 @@ def parts_of(graphs: Mapping[str, ir.Model], config: Mapping[str, Any]) -> list[
 
 def complete_data(data: "Dataset", complete: Complete) -> "Dataset":
     """Return a dataset whose samples have all inputs of a part."""
-    source = data.calibration.source
 
-    def feeds(start: int, stop: int) -> Iterator[Feed]:
-        for number, feed in enumerate(source.feeds(start, stop), start):
-            yield complete(feed, number)
+    def completed(stretch: "Stretch") -> "Stretch":
+        source = stretch.source
 
-    calibration = replace(data.calibration, source=replace(source, feeds=feeds))
+        def feeds(start: int, stop: int) -> Iterator[Feed]:
+            for number, feed in enumerate(source.feeds(start, stop), start):
+                yield complete(feed, number)
+
+        return replace(stretch, source=replace(source, feeds=feeds))
+
     golden = [complete(feed, number) for number, feed in enumerate(data.golden)]
-    return replace(data, calibration=calibration, golden=golden)
+    repair = None if data.repair is None else completed(data.repair)
+    return replace(data, calibration=completed(data.calibration), golden=golden, repair=repair)
+
+
+def proceeded_by(part: Part, model: ir.Model) -> Complete | None:
+    """Return what completes a part's samples when its own model is another: its cache is its own.
+
+    An encoder's decoders are completed by what the dense ones made.
+    """
+    return part.complete if part.given is None else _typed(_continued(model), model)
 
 
 def has_cache(model: ir.Model) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from edgecompile import files
-from edgecompile.errors import ChangedError
+from edgecompile.errors import ChangedError, UnsupportedError
 from edgecompile.plan import FLOAT, Plan
 from edgecompile.recipe import WEIGHT_SCHEMES, Recipe
 from edgecompile.stages import lower, run_stage
@@ -30,7 +30,8 @@ class Prepared:
 
     `dense` is the float model before anything was pruned, `model` what is left of it; `expected`
     are the dense one's answers to the golden samples. `tokenizer` is the tokenizer.json that goes
-    with the model, empty where there is none; `vocabulary` says for the manifest what was cut.
+    with the model, empty where there is none; `vocabulary` and `pruning` say for the manifest what
+    was cut.
     """
 
     source: "Source"
@@ -45,6 +46,7 @@ class Prepared:
     inputs: Mapping[str, str]
     tokenizer: bytes = b""
     vocabulary: Mapping[str, Any] = field(default_factory=dict)
+    pruning: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -66,7 +68,7 @@ def prepare_parts(source: "Source", recipe: Recipe, trace: Trace) -> Iterator[Pr
     """Export a model; for each of its parts, do once what all targets share."""
     from edgecompile.data.dataset import choose_data
     from edgecompile.data.limits import longest_sequence
-    from edgecompile.parts import complete_data, parts_of
+    from edgecompile.parts import parts_of
 
     trace.say("export", f"{source.path}, {source.route} exporter")
     graphs = _export(source, trace)
@@ -82,36 +84,48 @@ def prepare_parts(source: "Source", recipe: Recipe, trace: Trace) -> Iterator[Pr
             read = choose_data(recipe, part.front(model), source.folder, longest)
             for warning in read.warnings:
                 trace.say("warning", warning)
-        data = read if part.complete is None else complete_data(read, part.complete)
-        yield _prepare(source, part, model, data, longest=longest, recipe=recipe, trace=trace)
+        yield _prepare(source, part, model, read, longest=longest, recipe=recipe, trace=trace)
 
 
 def _prepare(
     source: "Source",
     part: "Part",
     model: "ir.Model",
-    data: "Dataset",
+    given: "Dataset",
     *,
     longest: int,
     recipe: Recipe,
     trace: Trace,
 ) -> Prepared:
-    """Prune, calibrate, decide, run the float model."""
+    """Prune, calibrate, decide, run the float model; `given` is what the data holds of inputs."""
     from edgecompile.data.encoder import TOKENIZER
     from edgecompile.gate import check_pruned
+    from edgecompile.parts import complete_data
+    from edgecompile.prune_units import prune_units
     from edgecompile.prune_vocabulary import prune_vocabulary
+    from edgecompile.read_student import read_student
     from edgecompile.session import answer, session
 
-    dense, golden = model, data.golden
+    dense = model
+    data = given if part.complete is None else complete_data(given, part.complete)
+    golden = data.golden
     folder = recipe.path(recipe.model.tokenizer) if recipe.model.tokenizer else source.folder
     tokenizer = _read_tokenizer(folder / TOKENIZER, model)
     vocabulary: Mapping[str, Any] = {}
+    pruning: Mapping[str, Any] = {}
+    if recipe.distils:
+        trace.say("distill", f"reading the trained student in {recipe.distill.student}")
+        model, pruning = read_student(source, recipe)
     if recipe.prune.vocabulary:
         cut = prune_vocabulary(
             model, part, data, folder=folder, longest=longest, recipe=recipe, trace=trace
         )
         model, tokenizer, vocabulary = cut.model, cut.tokenizer, cut.table
         data, golden = cut.data, cut.golden
+    pruned = None
+    if recipe.prune.cuts_units and not recipe.distils:
+        pruned = prune_units(model, part, data, recipe.prune, trace)
+        model, data, pruning = pruned.model, pruned.own_data(part, given, data), pruned.table
     reference = lower(model, FLOAT, REFERENCE)
     plan = FLOAT
     if recipe.quantize.scheme == "int8":
@@ -127,6 +141,8 @@ def _prepare(
         _check_same(wide, expected, golden)
     inputs = {str(path.relative_to(source.folder)): files.sha256(path) for path in source.files}
     inputs |= data.hashes
+    if pruned is not None:
+        expected = [pruned.narrow(answers) for answers in expected]
     prepared = Prepared(
         source=source,
         part=part,
@@ -140,8 +156,9 @@ def _prepare(
         inputs=inputs,
         tokenizer=tokenizer,
         vocabulary=vocabulary,
+        pruning=pruning,
     )
-    if vocabulary.get("golden_outside"):
+    if pruning or vocabulary.get("golden_outside"):
         check_pruned(prepared, answer(session(reference), data.golden), trace)
     return prepared
 
@@ -246,3 +263,16 @@ def _observe_hessians(
         plan = observe_hessians(reference, plan, data.calibration)
         done(reference)
     return plan
+
+
+def float_model(source: "Source", trace: Trace) -> "ir.Model":
+    """Return the canonical float graph of a model that is one graph."""
+    from edgecompile.parts import parts_of
+
+    trace.say("export", f"{source.path}, {source.route} exporter")
+    graphs = _export(source, trace)
+    parts = parts_of(graphs, source.config.values if source.config is not None else {})
+    if len(parts) != 1 or parts[0].complete is not None:
+        msg = f"{source.path}: a model with a cache or of several graphs cannot be distilled yet"
+        raise UnsupportedError(msg)
+    return _canonicalise(source, parts[0], trace)

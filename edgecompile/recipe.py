@@ -7,6 +7,7 @@ from typing import Any
 
 from edgecompile.byte_size import byte_size
 from edgecompile.errors import RecipeError, UnknownNameError
+from edgecompile.prune.importances import known as importances
 from edgecompile.tables import fill, read_toml
 
 
@@ -53,7 +54,8 @@ class PruneTable:
     as in "12 MB": both on the first target. Or `threshold`, the smallest norm of a unit that stays.
     `layers` is how many whole layers go first.
 
-    `importance` is a file of prune/importance/; `repair` fits what is left on `samples` samples.
+    `importance` is a file of prune/importance/; `repair` fits what is left on `samples` samples of
+    `data` (`column` as in [calibration]), by default of the calibration data.
 
     `vocabulary` is text data of the task: the tokens that it never uses are cut.
     `vocabulary_column` names its texts' column or key; a token that occurs less often than
@@ -69,6 +71,8 @@ class PruneTable:
     importance: str = "second-order"
     repair: bool = True
     samples: int = 1024
+    data: str = ""
+    column: str = ""
     vocabulary: str = ""
     vocabulary_column: str = ""
     vocabulary_min_count: int = 1
@@ -79,9 +83,14 @@ class PruneTable:
         return byte_size(self.size) or 0
 
     @property
-    def units(self) -> bool:
-        """Say whether units are to be cut, in whichever way."""
-        return bool(self.ffn or self.heads or self.latency or self.size or self.threshold)
+    def budget(self) -> bool:
+        """Say whether units are cut to a budget on a target."""
+        return bool(self.latency or self.size)
+
+    @property
+    def cuts_units(self) -> bool:
+        """Say whether channels, heads or layers are to go."""
+        return bool(self.ffn or self.heads or self.budget or self.threshold or self.layers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +118,62 @@ QUANTIZE = {
     "rounding": ("nearest", "gptq"),
 }
 """The known values of [quantize]."""
+
+
+@dataclass(frozen=True, slots=True)
+class DistillTable:
+    """How `edgecompile distill` trains the narrower student to answer as the dense model does.
+
+    `student` is the folder that it writes; `start` a narrower canonical .onnx to begin with,
+    instead of what [prune] makes. `data` is texts, images or .npz, of which `held_out` samples
+    judge and do not train; `samples` = 0 reads all. `labels` is a column of `data`, or a .npy of
+    one whole number a sample. `batch` is that of one process; a step adds up `accumulate` of them.
+
+    `outputs`, `hidden`, `attention` and `label` weigh the losses, `temperature` softens logits;
+    `embeddings` trains the tables too. `warmup` is a share of the steps, `clip` the longest
+    gradient, `patience` counts evaluations without a gain. `parallel` and `compress` are for
+    several processes: see DISTILL.
+    """
+
+    student: str = "student"
+    start: str = ""
+    data: str = ""
+    column: str = ""
+    labels: str = ""
+    samples: int = 0
+    held_out: int = 256
+    steps: int = 600
+    batch: int = 32
+    accumulate: int = 1
+    seed: int = 0
+    outputs: float = 1.0
+    hidden: float = 1.0
+    attention: float = 0.0
+    label: float = 1.0
+    temperature: float = 2.0
+    embeddings: bool = False
+    quantize_aware: bool = False
+    learning_rate: float = 0.0003
+    warmup: float = 0.05
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    narrow_every: int = 0
+    evaluate_every: int = 100
+    patience: int = 5
+    checkpoint_every: int = 100
+    parallel: str = "data"
+    compress: str = "none"
+
+
+DISTILL = {"parallel": ("data", "parameters"), "compress": ("none", "fp16", "bf16", "powersgd")}
+"""The known values of [distill]: what is split over processes, how gradients travel."""
+AT_LEAST = {
+    "held_out": 8, "steps": 1, "batch": 1, "accumulate": 1, "evaluate_every": 1, "patience": 1,
+    "checkpoint_every": 1, "samples": 0, "seed": 0, "narrow_every": 0, "outputs": 0, "hidden": 0,
+    "attention": 0, "label": 0, "warmup": 0, "weight_decay": 0,
+}  # fmt: skip
+"""The smallest values of [distill]."""
+ABOVE_0 = ("temperature", "learning_rate", "clip")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +208,10 @@ class TargetsTable:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """All tables; paths are relative to `folder`, where the recipe lies."""
+    """All tables; paths are relative to `folder`, where the recipe lies.
+
+    `distils` says that [distill] is in the recipe: its student is then compiled.
+    """
 
     model: ModelTable = field(default_factory=ModelTable)
     shapes: ShapesTable = field(default_factory=ShapesTable)
@@ -151,34 +219,38 @@ class Recipe:
     evaluate: EvaluateTable = field(default_factory=EvaluateTable)
     prune: PruneTable = field(default_factory=PruneTable)
     quantize: QuantizeTable = field(default_factory=QuantizeTable)
+    distill: DistillTable = field(default_factory=DistillTable)
     gate: GateTable = field(default_factory=GateTable)
     profile: ProfileTable = field(default_factory=ProfileTable)
     targets: TargetsTable = field(default_factory=TargetsTable)
     folder: Path = Path()
+    distils: bool = False
 
     def path(self, name: str) -> Path:
         """Return a path that the recipe names."""
         return self.folder / name
 
 
+BESIDE = ("folder", "distils")
+"""What is in a recipe besides its tables."""
+
+
 def read(path: Path) -> Recipe:
     """Read a recipe; a wrong table, key or value is named with what is known."""
     tables = read_toml(path)
-    kinds = {f.name: f.default_factory for f in fields(Recipe) if f.name != "folder"}
+    kinds = {f.name: f.default_factory for f in fields(Recipe) if f.name not in BESIDE}
     values: dict[str, Any] = {}
     for name, table in tables.items():
         if name not in kinds:
             what = "table"
             raise UnknownNameError(what, f"[{name}]", [f"[{k}]" for k in kinds], str(path))
         values[name] = fill(kinds[name], table, path, name)  # type: ignore[arg-type]
-    recipe = Recipe(**values, folder=path.parent)
+    recipe = Recipe(**values, folder=path.parent, distils="distill" in tables)
     _check(path, recipe)
     return recipe
 
 
 def _check_prune(demand: Callable[[bool, str], None], table: PruneTable) -> None:
-    for key in ("ffn", "heads"):
-        demand(0 <= getattr(table, key) < 1, f"[prune] {key}: must be at least 0 and below 1")
     demand(0 <= table.latency < 1, "[prune] latency: must lie between 0 and 1, for example 0.6")
     sound = not table.size or byte_size(table.size) is not None
     demand(sound, f"[prune] size: must look like '12 MB', found '{table.size}'")
@@ -203,6 +275,14 @@ def _check(path: Path, recipe: Recipe) -> None:
         "[shapes] sequence: must be [shortest, longest], for example [8, 512]",
     )
     demand(recipe.calibration.samples >= 1, "[calibration] samples: must be at least 1")
+    for key in ("ffn", "heads"):
+        demand(0 <= getattr(recipe.prune, key) < 1, f"[prune] {key}: must be a share, 0 to below 1")
+    demand(recipe.prune.samples >= 1, "[prune] samples: must be at least 1")
+    known = importances()
+    demand(
+        recipe.prune.importance in known,
+        f"[prune] importance: '{recipe.prune.importance}' is not known; known: {', '.join(known)}",
+    )
     demand(
         recipe.prune.vocabulary_min_count >= 1, "[prune] vocabulary_min_count: must be at least 1"
     )
@@ -216,5 +296,19 @@ def _check(path: Path, recipe: Recipe) -> None:
         value = getattr(recipe.quantize, key)
         listed = ", ".join(known)
         demand(value in known, f"[quantize] {key}: '{value}' is not known; known: {listed}")
+    for key, known in DISTILL.items():
+        value = getattr(recipe.distill, key)
+        demand(
+            value in known, f"[distill] {key}: '{value}' is not known; known: {', '.join(known)}"
+        )
+    for key, least in AT_LEAST.items():
+        demand(getattr(recipe.distill, key) >= least, f"[distill] {key}: must be at least {least}")
+    for key in ABOVE_0:
+        demand(getattr(recipe.distill, key) > 0, f"[distill] {key}: must be more than 0")
+    demand(
+        recipe.distill.parallel == "data" or recipe.distill.compress == "none",
+        '[distill] compress: gradients are compressed with parallel = "data" alone',
+    )
+    demand(recipe.distill.warmup <= 1, "[distill] warmup: is a share of the steps, 0 to 1")
     for key in ("cosine_mean", "agreement", "next_token", "signal"):
         demand(0 <= getattr(recipe.gate, key) <= 1, f"[gate] {key}: must lie between 0 and 1")

@@ -4,10 +4,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from edgecompile.distill.job import Moment
+
 Say = Callable[[str, str], None]
+Show = Callable[["Moment"], None]
 
 
 def progress() -> AbstractContextManager[Say]:
@@ -48,3 +53,42 @@ def _live() -> Iterator[Say]:
 
         yield say
         finish()
+
+
+@contextmanager
+def training(say: Say) -> Iterator[Show]:
+    """Give a function to be called after each step of a training: a bar, or a line now and then."""
+    if not sys.stderr.isatty():
+        yield lambda moment: _evaluated(say, moment)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("[bold]distill[/]"), BarColumn(), TextColumn("{task.description}"))
+    bar = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True))
+    task = bar.add_task("reading", total=None)
+
+    def show(moment: "Moment") -> None:
+        if not bar.live.is_started:
+            say("train", f"{moment.steps} steps")
+            bar.start()
+        bar.update(task, completed=moment.step, total=moment.steps, description=_told(moment))
+
+    try:
+        yield show
+    finally:
+        bar.stop()
+
+
+def _evaluated(say: Say, moment: "Moment") -> None:
+    if moment.evaluated:
+        say("train", _told(moment))
+
+
+def _told(moment: "Moment") -> str:
+    left = f"{moment.left_s / 60:.0f} min" if moment.left_s >= 90 else f"{moment.left_s:.0f} s"
+    return (
+        f"step {moment.step}/{moment.steps}  loss {moment.loss:.4f}  {moment.metric}"
+        f" {moment.row['mean']:.4f} (worst {moment.row['min']:.4f})"
+        f"  {moment.tokens_s:,.0f} tokens/s  {left} left"
+    )

@@ -10,7 +10,14 @@ import onnx_ir as ir
 from edgecompile import files
 from edgecompile.data.feed import Feed
 from edgecompile.data.provenance import digest
-from edgecompile.data.source import Source, Stretch, open_source, request_of, word_of
+from edgecompile.data.source import (
+    Source,
+    Stretch,
+    open_source,
+    request_of,
+    skipping,
+    word_of,
+)
 from edgecompile.errors import DataError
 from edgecompile.recipe import Recipe
 
@@ -26,6 +33,7 @@ class Dataset:
 
     `calibration` is read anew in each iteration, `golden` is kept. `calibrated` and `judged` say
     where they come from, for the manifest; `hashes` are those of the files, by use and name.
+    `repair` is what a pruned model is fitted on, `repaired` where it comes from.
     """
 
     calibration: Stretch
@@ -33,6 +41,8 @@ class Dataset:
     calibrated: Mapping[str, Any]
     judged: Mapping[str, Any]
     hashes: Mapping[str, str] = field(default_factory=dict)
+    repair: Stretch | None = None
+    repaired: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def warnings(self) -> list[str]:
@@ -87,13 +97,35 @@ def choose_data(recipe: Recipe, model: ir.Model, folder: Path, longest: int) -> 
     if recipe.model.tokenizer:
         used = [source.through for source in (first, judge) if source.through is not None]
         hashes |= {f"tokenizer/{path.name}": files.sha256(path) for path in used}
-    return Dataset(
+    data = Dataset(
         Stretch(first, 0, wanted),
         _keep(judge, start, stop),
         _described(first, 0, wanted) | digests["calibration"],
         _described(judge, start, stop) | digests["calibration" if split else "evaluate"],
         hashes,
     )
+    if not recipe.prune.cuts_units:
+        return data
+    if recipe.prune.data or not own:
+        source = open_data(recipe.prune.data, "repair.jsonl", recipe.prune.column)
+    else:
+        source = skipping(first, start, stop) if split else first
+    return _add_repair(data, source, recipe.prune.samples)
+
+
+def _add_repair(data: Dataset, source: Source, wanted: int) -> Dataset:
+    """Return the dataset with what a pruned model is fitted on: as many samples as there are."""
+    count = source.count(wanted)
+    told = digest(source, count)
+    judge = data.judged
+    if "sha256" in told and told["sha256"] == judge.get("sha256") != data.calibrated.get("sha256"):
+        msg = f"{source.path}: repairs and judges at once; [prune] data must be other data"
+        raise DataError(msg)
+    hashes = dict(data.hashes)
+    if "sha256" in told:
+        hashes[f"prune/{source.path.name}"] = told["sha256"]
+    described = _described(source, 0, count) | told
+    return replace(data, repair=Stretch(source, 0, count), repaired=described, hashes=hashes)
 
 
 def _share(source: Source, wanted: int) -> tuple[int, int]:

@@ -31,6 +31,11 @@ class Encoder:
     inputs: Mapping[str, np.dtype[Any]]
     longest: int
 
+    @property
+    def padding(self) -> int:
+        """Return the id that fills up a batch."""
+        return _padding_id(self.tokenizer)
+
     def __call__(self, texts: Iterable[str]) -> Iterator[Feed]:
         """Yield one feed a text, cut to the longest sequence."""
         for text in texts:

@@ -1,6 +1,8 @@
 """Samples of equal shapes run together: fewer and larger products, and no padding."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,28 +13,57 @@ from edgecompile.errors import DataError
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-TOKENS = 2048
-"""As many tokens, or as many samples where there are none, go together at most."""
+TOGETHER = 2048
+"""So many numbers of an input go together at most: tokens, where those are the inputs."""
+SAMPLES = 64
+WINDOW, WINDOW_BYTES = 1024, 1 << 26
+"""So many samples, or bytes, are looked over for equal shapes: no more is held in memory."""
+PROBED = 64
+"""Samples among which two of one shape are looked for, to try them."""
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
 
-def join_feeds(lowered: "ir.Model", feeds: Sequence[Feed]) -> list[Feed]:
+def join_feeds(lowered: "ir.Model", feeds: Iterable[Feed]) -> Iterable[Feed]:
     """Return all samples, joined along axis 0 where the model answers each as it does alone.
 
-    `lowered` is the model in a form that onnxruntime runs.
+    `lowered` is the model in a form that onnxruntime runs. Each iteration gives the same order.
     """
+    first: dict[Shapes, Feed] = {}
+    for feed in islice(feeds, PROBED):
+        other = first.setdefault(_shapes(feed), feed)
+        if other is not feed:
+            return Joined(feeds) if _takes_batches(lowered, (other, feed)) else feeds
+    return feeds
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Samples of one shape as one sample, read anew in each iteration."""
+
+    feeds: Iterable[Feed]
+
+    def __iter__(self) -> Iterator[Feed]:
+        """Read a window, join what is alike, read the next."""
+        window: list[Feed] = []
+        size = 0
+        for feed in self.feeds:
+            window.append(feed)
+            size += sum(array.nbytes for array in feed.values())
+            if len(window) == WINDOW or size >= WINDOW_BYTES:
+                yield from _joined(window)
+                window, size = [], 0
+        yield from _joined(window)
+
+
+def _joined(feeds: Iterable[Feed]) -> Iterator[Feed]:
     alike: dict[Shapes, list[Feed]] = {}
     for feed in feeds:
         alike.setdefault(_shapes(feed), []).append(feed)
-    pair = max(alike.values(), key=len)[:2] if alike else []
-    if len(pair) < 2 or not _takes_batches(lowered, pair):
-        return list(feeds)
-    joined = []
-    for shapes, group in alike.items():
-        size = max(1, TOKENS // max((s[1] for _, s in shapes if len(s) == 2), default=1))
-        size = min(size, 64)
-        joined += [_join(group[i : i + size]) for i in range(0, len(group), size)]
-    return joined
+    for group in alike.values():
+        largest = max(array.size for array in group[0].values())
+        size = min(max(1, TOGETHER // max(largest, 1)), SAMPLES)
+        for start in range(0, len(group), size):
+            yield _join(group[start : start + size])
 
 
 def _shapes(feed: Feed) -> Shapes:

@@ -7,7 +7,7 @@ the data again, so that memory does not depend on the number of samples.
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,6 +60,17 @@ class Source:
     warning: str = ""
 
 
+def skipping(source: Source, start: int, stop: int) -> Source:
+    """Return the source without the samples from `start` to `stop`."""
+    gap = stop - start
+
+    def feeds(first: int, last: int) -> Iterator[Feed]:
+        yield from source.feeds(min(first, start), min(last, start))
+        yield from source.feeds(max(first, start) + gap, max(last, start) + gap)
+
+    return replace(source, count=lambda limit: source.count(limit + gap) - gap, feeds=feeds)
+
+
 @dataclass(frozen=True, slots=True)
 class Stretch:
     """Some of a source's samples, read anew in each iteration."""
@@ -75,6 +86,14 @@ class Stretch:
     def __len__(self) -> int:
         """Say how many there are."""
         return self.stop - self.start
+
+    def first(self, count: int) -> "Stretch":
+        """Return the first ones, as many as there are."""
+        return replace(self, stop=min(self.start + count, self.stop))
+
+    def after(self, count: int) -> "Stretch":
+        """Return all but the first ones."""
+        return replace(self, start=min(self.start + count, self.stop))
 
 
 @dataclass(frozen=True, slots=True)

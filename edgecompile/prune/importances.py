@@ -4,25 +4,28 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
+from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-import onnx_ir as ir
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
-from edgecompile.data.feed import Feed
-from edgecompile.graph import FloatArray
-from edgecompile.prune.group import Group
-from edgecompile.prune.units import Order, Units
+    from edgecompile.data.feed import Feed
+    from edgecompile.graph import FloatArray
+    from edgecompile.prune.group import Group
+    from edgecompile.prune.units import Order, Units
 
-Rank = Callable[[Units], Order]
-Observe = Callable[[ir.Model, Iterable[Group], Iterable[Feed]], Mapping[str, FloatArray]]
+Rank = Callable[["Units"], "Order"]
+Observe = Callable[["ir.Model", "Iterable[Group]", "Iterable[Feed]"], "Mapping[str, FloatArray]"]
 """A number for each unit, by group: of the whole dense model, not of a group's readers alone."""
 
 
 @cache
 def known() -> tuple[str, ...]:
     """Return the names, as recipes write them."""
-    package = importlib.import_module("edgecompile.prune.importance")
-    return tuple(sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(package.__path__)))
+    folder = Path(__file__).with_name("importance")
+    return tuple(sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules([str(folder)])))
 
 
 def importance(name: str) -> Rank:

@@ -19,6 +19,7 @@ from edgecompile.graph import Array, FloatArray, Linear, dim, linears, weight_ar
 from edgecompile.prune.fit_weights import normal_equations
 from edgecompile.prune.group import STAYS, Group
 from edgecompile.prune.moments import Moments
+from edgecompile.prune.narrow_arrays import narrow_arrays
 from edgecompile.prune.segments import Piece, Store, find_cuts
 from edgecompile.prune.units import Reader, Units
 from edgecompile.valid_rows import valid_rows
@@ -66,7 +67,7 @@ def _stop(group: Group, by_weight: Mapping[str, Linear]) -> Stop:
 
 
 class Walk:
-    """A walk over all stops; `model` is the narrower one, as far as it has come."""
+    """A walk over all stops; `model` is the narrower one as far as it is, `keep` its units."""
 
     def __init__(
         self,
@@ -79,11 +80,12 @@ class Walk:
         """Begin before the first stop; what lies between pieces is kept in `folder`."""
         self.stops, self.feeds, self.lower, self.folder = stops, feeds, lower, folder
         self.whole = self.model = dense
+        self.keep: dict[str, Sequence[int]] = {}
         self.dense = lower(dense)
         self.cuts = find_cuts(self.dense.graph, [stop.reads for stop in stops])
 
     def __iter__(self) -> Iterator[tuple[Stop, Units]]:
-        """Yield each stop and what is known there; set `model` before going on."""
+        """Yield each stop and what is known there; set `model` and `keep` before going on."""
         truth = own = self._step(self.dense, Store(self.folder / "inputs", []), 0, "dense")
         for number, stop in enumerate(self.stops):
             units, after = self._observe(number, truth, own)
@@ -102,11 +104,17 @@ class Walk:
         cut = self.cuts[number]
         after = Store(self.folder / f"{name}.{number}", cut)
         piece = _piece(lowered, before, cut)
-        pairs = zip(self.feeds, before.read(), strict=False)
+        feeds = self.feeds if name == "dense" else self._narrow_feeds()
+        pairs = zip(feeds, before.read(), strict=False)
         after.write(
             {**kept, **piece({**feed, **kept}, i)} for i, (feed, kept) in enumerate(pairs, 1)
         )
         return after
+
+    def _narrow_feeds(self) -> Iterator[Feed]:
+        """Yield the samples as the narrower model takes them."""
+        groups = [stop.group for stop in self.stops]
+        return (narrow_arrays(groups, self.keep, feed) for feed in self.feeds)
 
     def _observe(self, number: int, truth: Store, own: Store) -> tuple[Units, Store]:
         """Run all samples past a stop; return what its readers saw, and the dense model behind."""
@@ -134,11 +142,11 @@ class Walk:
         same = own is truth
         target = _piece(self.dense, truth, [*wanted, *cut, *(read if same else [])])
         source = _piece(self.dense if same else self.lower(self.model), own, [] if same else read)
-        samples = zip(self.feeds, truth.read(), own.read(), strict=False)
-        for number, (feed, left, right) in enumerate(samples, 1):
+        samples = zip(self.feeds, self._narrow_feeds(), truth.read(), own.read(), strict=False)
+        for number, (feed, narrow, left, right) in enumerate(samples, 1):
             valid = valid_tokens(feed)
             truths = {**left, **target({**feed, **left}, number)}
-            arrays = truths if same else {**right, **source({**feed, **right}, number)}
+            arrays = truths if same else {**right, **source({**narrow, **right}, number)}
             for reader, moments, name in zip(stop.readers, seen, wanted, strict=True):
                 y = truths[name]
                 if reader.name in stop.beside:

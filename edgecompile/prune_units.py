@@ -4,7 +4,7 @@ leave layers out -> find groups -> survey (what is lost at each width) -> spend 
 """
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,18 +13,21 @@ import numpy as np
 
 from edgecompile.data.join_feeds import join_feeds
 from edgecompile.errors import PruneError
+from edgecompile.judge_narrow import Judge, Keep, judge_narrow
 from edgecompile.plan import FLOAT
 from edgecompile.prune.choose_layers import choose_layers
 from edgecompile.prune.choose_levels import TRIED, counts_of, levels_of, losses_of
+from edgecompile.prune.count_above import count_above
 from edgecompile.prune.find_groups import find_groups
 from edgecompile.prune.group import Group
 from edgecompile.prune.importances import importance, observer
+from edgecompile.prune.narrow_arrays import narrow_answers
 from edgecompile.prune.refit_readers import refit_readers
 from edgecompile.prune.remove_units import remove_units
 from edgecompile.prune.spend_budget import Level
 from edgecompile.prune.spend_ratios import KINDS, point_of, ratio_curve, spend_ratios
 from edgecompile.prune.units import Order, Units, rows_of
-from edgecompile.prune.walk_groups import Stop, Walk, find_stops, norms_of
+from edgecompile.prune.walk_groups import Stop, Walk, find_stops
 from edgecompile.recipe import PruneTable
 from edgecompile.spend_on_target import Aim, Spent, spend_on_target
 from edgecompile.stages import lower
@@ -34,8 +37,11 @@ from edgecompile.trace import Trace
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from edgecompile.data.dataset import Dataset
     from edgecompile.data.feed import Feed
-    from edgecompile.graph import FloatArray
+    from edgecompile.data.source import Stretch
+    from edgecompile.graph import Array, FloatArray
+    from edgecompile.parts import Part
 
 SURVEYED = 128
 """Samples by which is decided how many units each group keeps."""
@@ -43,7 +49,6 @@ JUDGED = 32
 """Samples on which it is measured what a group means to the output."""
 ENOUGH = 8 * JUDGED
 """From so many samples on, those that judge are kept apart from those that repair."""
-Judge = Callable[["ir.Model"], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +57,20 @@ class Pruned:
 
     model: "ir.Model"
     groups: Sequence[Group]
-    keep: Mapping[str, Sequence[int]]
+    keep: Keep
     table: Mapping[str, Any]
+
+    def own_data(self, part: "Part", given: "Dataset", data: "Dataset") -> "Dataset":
+        """Return a dense part's data as the narrower one has it: with a cache of its own."""
+        from edgecompile.parts import complete_data, proceeded_by
+
+        complete = proceeded_by(part, self.model)
+        return data if part.given is None or complete is None else complete_data(given, complete)
+
+    def narrow(self, answers: "Sequence[Array]") -> "list[Array]":
+        """Return the dense model's answers without what the cut units own of its cache."""
+        names = [str(value.name) for value in self.model.graph.outputs]
+        return narrow_answers(self.groups, self.keep, names, answers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +78,8 @@ class _Job:
     """What all steps share: wishes, samples joined, and what an importance saw of the model."""
 
     wishes: PruneTable
-    feeds: "Sequence[Feed]"
-    surveyed: "Sequence[Feed]"
+    feeds: "Iterable[Feed]"
+    surveyed: "Iterable[Feed]"
     judge: Judge
     observed: "Mapping[str, FloatArray]" = field(default_factory=dict)
 
@@ -72,43 +89,62 @@ class _Job:
         return importance(self.wishes.importance)(replace(units, stay=stay, observed=observed))
 
 
-def prune_model(
+def prune_units(  # noqa: PLR0917 - a part, its data, what is wished for, whom to tell
     model: "ir.Model",
+    part: "Part",
+    data: "Dataset",
     wishes: PruneTable,
-    feeds: "Sequence[Feed]",
     trace: Trace,
     aim: Aim | None = None,
 ) -> Pruned:
-    """Return a narrower model, repaired on `feeds`; a budget is spent on what `aim` says."""
+    """Return a part's narrower model, repaired on `data.repair`; `aim` says what budgets are of."""
+    feeds = data.repair or data.calibration
     dense, lowered = model, _lower(model)
-    judge = _judge(lowered, feeds[:JUDGED])
     table: dict[str, Any] = {"importance": wishes.importance, "repair": wishes.repair}
     if wishes.layers:
-        trace.say("prune", f"trying which {wishes.layers} layers harm least")
-        with trace.step("prune", "choose-layers") as done:
-            model, dropped = choose_layers(model, wishes.layers, judge)
-            done(model)
-        table["layers"] = [asdict(row) for row in dropped]
-    if not wishes.units:
+        model, table["layers"] = _leave_out(model, feeds, wishes.layers, trace)
+    if not replace(wishes, layers=0).cuts_units:
         return Pruned(model, [], {}, table)
-    stops = find_stops(model, _groups(model, wishes))
-    fitted = feeds[JUDGED:] if len(feeds) >= ENOUGH else feeds
-    job = _Job(wishes, join_feeds(lowered, fitted), join_feeds(lowered, fitted[:SURVEYED]), judge)
+    trace.say("prune", "finding coupled channels and heads")
+    groups = _groups(model, part, wishes, trace)
+    stops = find_stops(model, groups)
+    fitted = feeds.after(JUDGED) if len(feeds) >= ENOUGH else feeds
+    job = _Job(
+        wishes,
+        join_feeds(lowered, fitted),
+        join_feeds(lowered, fitted.first(SURVEYED)),
+        judge_narrow(dense, groups, feeds.first(JUDGED)),
+    )
     if (observe := observer(wishes.importance)) is not None:
         trace.say("prune", f"seeing what {wishes.importance} says of {len(stops)} groups")
-        job = replace(job, observed=observe(model, [s.group for s in stops], job.surveyed))
+        job = replace(job, observed=observe(model, groups, job.surveyed))
     chosen = _choose(dense, model, stops, job, trace, aim)
-    trace.say("prune", f"cutting and repairing on {len(feeds)} samples")
+    trace.say("prune", f"cutting and repairing on {len(fitted)} samples")
     with trace.step("prune", "cut-and-repair") as done:
         narrow, keep = _cut_and_repair(model, stops, chosen.kept, job)
         done(narrow)
-    table |= {"groups": _rows(stops, chosen.kept), **_told(chosen, judge(narrow))}
-    return Pruned(narrow, [stop.group for stop in stops], keep, table)
+    table |= {"groups": _rows(stops, chosen.kept), **_told(chosen, job.judge(narrow, keep))}
+    return Pruned(narrow, groups, keep, table)
 
 
-def _groups(model: "ir.Model", wishes: PruneTable) -> list[Group]:
+def _leave_out(
+    model: "ir.Model", feeds: "Stretch", count: int, trace: Trace
+) -> tuple["ir.Model", list[dict[str, Any]]]:
+    """Leave whole layers out, those that harm the output least."""
+    trace.say("prune", f"trying which of the layers harm least: {count} go")
+    judge = judge_narrow(model, [], feeds.first(JUDGED))
+    with trace.step("prune", "choose-layers") as done:
+        model, dropped = choose_layers(model, count, lambda tried: judge(tried, {}))
+        done(model)
+    return model, [asdict(row) for row in dropped]
+
+
+def _groups(model: "ir.Model", part: "Part", wishes: PruneTable, trace: Trace) -> list[Group]:
     """Return the groups that the wishes mean: of the kinds that have a ratio, or all of them."""
     found = find_groups(model)
+    keeps_heads = part.follows and any(group.kind == "heads" for group in found.found)
+    if keeps_heads and (wishes.heads or not wishes.ffn):
+        trace.say("warning", f"the {part.name} keeps its heads: its cache is also another part's")
     ratios = {kind: getattr(wishes, key) for kind, key in KINDS.items()}
     wanted = {k: f"{KINDS[k]} = {r:g}" for k, r in ratios.items() if r > 0}
     reasons = "; ".join(f"{name}: {why}" for name, why in found.refused.items()) or "none is there"
@@ -119,7 +155,11 @@ def _groups(model: "ir.Model", wishes: PruneTable) -> list[Group]:
     if not found.found:
         msg = f"[prune]: neither channels nor heads can be cut ({reasons})"
         raise PruneError(msg)
-    return [group for group in found.found if not wanted or group.kind in wanted]
+    return [
+        group
+        for group in found.found
+        if (not wanted or group.kind in wanted) and not (part.follows and group.kind == "heads")
+    ]
 
 
 def _choose(  # noqa: PLR0917 - a model, what is wished for, whom to tell
@@ -133,12 +173,12 @@ def _choose(  # noqa: PLR0917 - a model, what is wished for, whom to tell
     """Return how many units each group keeps: by a threshold, a budget or ratios."""
     wishes, groups = job.wishes, [stop.group for stop in stops]
     if wishes.threshold:
-        return Spent(_above(model, groups, wishes.threshold), {}, {})
+        return Spent(count_above(model, groups, wishes.threshold), {}, {})
     trace.say("prune", f"seeing what {len(groups)} groups of units can spare")
     with trace.step("prune", "survey-groups") as done:
         levels = _survey(model, stops, job)
         done(model)
-    if aim is not None and (wishes.latency or wishes.size):
+    if aim is not None and wishes.budget:
         trace.say("prune", f"measuring what units cost on {aim.board.name}")
         with trace.step("prune", "spend-budget") as done:
             spent = spend_on_target(dense, model, stops, levels, wishes, aim)
@@ -149,16 +189,6 @@ def _choose(  # noqa: PLR0917 - a model, what is wished for, whom to tell
     kept = {group.name: level.kept for group, level in zip(groups, chosen, strict=True)}
     curve = ratio_curve(model, groups, levels, ratios)
     return Spent(kept, {}, curve | {"chosen": point_of(model, groups, chosen)})
-
-
-def _above(model: "ir.Model", groups: Sequence[Group], threshold: float) -> dict[str, int]:
-    """Return how many units have a norm of at least the threshold; one stays, whatever its norm.
-
-    The rule of the literature: ||w|| >= T stays (Han et al. 2015), w all weights that a unit owns:
-    its column in the Linears that write it, biases included, and its rows in those that read it.
-    """
-    norms = {group.name: norms_of(model, group) for group in groups}
-    return {name: max(1, int((norm >= threshold).sum())) for name, norm in norms.items()}
 
 
 def _rows(stops: Sequence[Stop], kept: Mapping[str, int]) -> dict[str, dict[str, Any]]:
@@ -191,34 +221,25 @@ def _survey(model: "ir.Model", stops: Sequence[Stop], job: _Job) -> list[list[Le
             order, counts = job.order(stop, units), counts_of(units)
             lost = losses_of(units, order, counts)
             tried = min(counts, key=lambda c: abs(c - TRIED * units.count))
-            keep = np.sort(order[units.count - tried :])
-            harm = job.judge(_narrow(model, stop, units, keep, repair=job.wishes.repair))
+            chosen = np.sort(order[units.count - tried :])
+            narrow = _narrow(model, stop, units, chosen, repair=job.wishes.repair)
+            harm = job.judge(narrow, {stop.group.name: [int(unit) for unit in chosen]})
             found.append(levels_of(counts, lost, [float(c) for c in counts], tried, harm))
     return found
 
 
-def _judge(lowered: "ir.Model", feeds: "Sequence[Feed]") -> Judge:
-    """Return what says how much of the dense model's output a narrower one loses (1 - R^2)."""
-    from edgecompile.evaluate.accuracy import signal
-    from edgecompile.session import answer, session
-
-    truths = answer(session(lowered), feeds)
-    return lambda model: 1 - signal(answer(session(_lower(model)), feeds), truths, feeds)
-
-
 def _cut_and_repair(
     model: "ir.Model", stops: Sequence[Stop], kept: Mapping[str, int], job: _Job
-) -> tuple["ir.Model", dict[str, list[int]]]:
+) -> tuple["ir.Model", Keep]:
     """Walk over the groups; each is cut and repaired before the next one is looked at."""
-    keep: dict[str, list[int]] = {}
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
         walk = Walk(model, stops, _lower, job.feeds, Path(folder))
         for stop, units in walk:
             count = kept[stop.group.name]
             chosen = np.sort(job.order(stop, units, count)[units.count - count :])
-            keep[stop.group.name] = [int(unit) for unit in chosen]
+            walk.keep[stop.group.name] = [int(unit) for unit in chosen]
             walk.model = _narrow(walk.model, stop, units, chosen, repair=job.wishes.repair)
-    return walk.model, keep
+    return walk.model, walk.keep
 
 
 def _narrow(
