@@ -98,6 +98,9 @@ def prune_units(  # noqa: PLR0917 - a part, its data, what is wished for, whom t
     aim: Aim | None = None,
 ) -> Pruned:
     """Return a part's narrower model, repaired on `data.repair`; `aim` says what budgets are of."""
+    if wishes.budget and aim is None:
+        msg = "[prune] latency and size are of a target: name one in [targets], or give ratios"
+        raise PruneError(msg)
     feeds = data.repair or data.calibration
     dense, lowered = model, _lower(model)
     table: dict[str, Any] = {"importance": wishes.importance, "repair": wishes.repair}
