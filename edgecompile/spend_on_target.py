@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edgecompile.data.feed import Feed
     from edgecompile.prune.walk_groups import Stop
 
-TRIES = 4
+TRIES = 6
 NEAR = 0.02
 """As far below the budget, at most, what was chosen may come without another try."""
 POINTS = 10
@@ -143,11 +143,13 @@ class _Purse:
 
     def spend(self, limit: float, wishes: PruneTable) -> tuple[list[Level], float]:
         """Return levels that come near `limit` but not above, as measured, and to what."""
-        aimed, best = limit, None
+        narrowest = _narrowest(self.levels)
+        low, high = self.predict(narrowest), self.predict([row[-1] for row in self.levels])
+        aimed, best = min(limit, high), None
         tried: list[list[Level]] = []
         for _ in range(TRIES):
-            chosen = spend_budget(self.levels, aimed - self.fixed)
-            if chosen is None or chosen in tried:
+            chosen = spend_budget(self.levels, aimed - self.fixed) or narrowest
+            if chosen in tried:
                 break
             tried.append(chosen)
             total = self._measure(chosen)
@@ -155,9 +157,14 @@ class _Purse:
                 best = chosen, total
             if (1 - NEAR) * limit <= total <= limit:
                 break
+            low, high = (aimed, high) if total <= limit else (low, aimed)
             aimed += limit - total
+            if not low < aimed < high:
+                aimed = (low + high) / 2
         if best is None:
-            raise PruneError(self._missed(self._measure(_narrowest(self.levels)), wishes))
+            best = narrowest, self._measure(narrowest)
+        if best[1] > limit:
+            raise PruneError(self._missed(best[1], wishes))
         return best
 
     def curve(self) -> list[dict[str, float]]:
@@ -184,5 +191,5 @@ class _Purse:
         if wishes.latency:
             asked, nearest = f"latency = {wishes.latency:g}", f"{least / self.start + 5e-3:.2f}"
         else:
-            asked, nearest = f'size = "{wishes.size}"', f'"{-(-least // 1e4) / 100:.2f} MB"'
+            asked, nearest = f'size = "{wishes.size}"', f'"{-(-least // 1e3):.0f} kB"'
         return f"[prune] {asked} cannot be met by cutting units: the nearest that can is {nearest}"
