@@ -41,7 +41,7 @@ def narrow_gradually(
         for kind, key in KINDS.items():
             kept = round(whole[kind] * (1 - getattr(wishes, key) * share))
             more[key] = max(1 - kept / left[kind], 0.0) if left[kind] else 0.0
-        table = replace(wishes, ffn=more["ffn"], heads=more["heads"])
+        table = replace(wishes, ffn=more["ffn"], heads=more["heads"], layers=0)
         if not table.cuts_units:
             return None
         told = ", ".join(f"{value:.1%} of {key}" for key, value in more.items() if value)

@@ -36,7 +36,7 @@ def plot_curve(curve: Mapping[str, Any], path: Path) -> bool:
             "dense", (curve["dense"] / scale, 1), xycoords=("data", "axes fraction"),
             xytext=(-3, -3), textcoords="offset points", ha="right", va="top", color="grey",
         )  # fmt: skip
-        axes.set_xlabel(f"artifact, {unit}")
+        axes.set_xlabel(f"what stays, {unit}")
         axes.set_ylabel("lost of the outputs (1 - R²)")
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False)

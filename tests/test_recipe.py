@@ -170,6 +170,23 @@ def test_every_type_is_checked(write: Path, table: str, key: str, value: str) ->
         ),
         ("[calibration]\nsamples = 0\n", "R, [calibration] samples: must be at least 1"),
         (
+            "[prune]\nlatency = 1.5\n",
+            "R, [prune] latency: must lie between 0 and 1, for example 0.6",
+        ),
+        (
+            "[prune]\nsize = '12'\n",
+            "R, [prune] size: must look like '12 MB', found '12'",
+        ),
+        (
+            "[prune]\nlatency = 0.5\nffn = 0.5\n",
+            "R, [prune] latency and ffn and heads: give one of them",
+        ),
+        (
+            "[prune]\nthreshold = 0.5\n",
+            "R, [prune] threshold: is of norms; it goes with importance = 'magnitude'",
+        ),
+        ("[prune]\nlayers = -1\n", "R, [prune] layers: must be at least 0"),
+        (
             "[prune]\nvocabulary_min_count = 0\n",
             "R, [prune] vocabulary_min_count: must be at least 1",
         ),

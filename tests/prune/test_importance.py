@@ -1,13 +1,15 @@
 """Each way of telling which units go first, on cases whose answer is known."""
 
 import itertools
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
-from edgecompile.errors import PruneError
+from edgecompile.errors import MissingRuntimeError, PruneError
 from edgecompile.prune.fit_weights import normal_equations
 from edgecompile.prune.importances import importance, known, observer
 from edgecompile.prune.moments import Moments
@@ -86,3 +88,19 @@ def test_what_stays_is_not_ranked() -> None:
     some = importance("second-order")(replace(units, stay=60))
     assert some[:20].tolist() == whole[:20].tolist()
     assert some[20:].tolist() == sorted(whole[20:])
+
+
+def test_gradients_without_torch_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names the extra that brings torch."""
+    monkeypatch.setitem(sys.modules, "torch", None)
+    observe = observer("gradient")
+    assert observe is not None
+    model = ir.Model(ir.Graph([], [], nodes=[], name="none"), ir_version=11)
+    with pytest.raises(MissingRuntimeError, match=r"pip install 'edgecompile\[distill\]'"):
+        observe(model, [], [])
+
+
+def test_what_was_observed_is_ranked() -> None:
+    """The gradient's ranking is that of the scores that it gave."""
+    units = replace(_units(np.ones((9, 3)), np.eye(3)), observed=np.array([2.0, 0.5, 1.0]))
+    assert importance("gradient")(units).tolist() == [1, 2, 0]
