@@ -5,8 +5,9 @@
 
 On AVX512, its int8 convolution with both an activation and a vector [1, C, 1] after it gives other
 numbers where it has one position to compute, one token of one text (2026.4.1: cosine 0.78). What
-is no constant, OpenVINO does not draw into the convolution. It costs MiniLM 1 to 5 % of its time.
-Where no input may change its size there is nothing to do: one position is no convolution then.
+is no constant, OpenVINO does not draw into the convolution. MiniLM takes as long as without: 14.8
+and 14.9 ms of CPU time on AVX512; with AVX2's kernels 1.6 % more. Where no input may change its
+size there is nothing to do: one position is no convolution then.
 """
 
 import onnx_ir as ir
