@@ -29,6 +29,7 @@ from edgecompile.distill.claim_folder import (
 from edgecompile.distill_inputs import Opened, make_student, open_inputs, planner, read_split
 from edgecompile.errors import DistillError, RecipeError
 from edgecompile.plan import FLOAT
+from edgecompile.read_student import FREE as FREE_TO_BUILD
 from edgecompile.recipe import Recipe
 from edgecompile.trace import Trace
 
@@ -116,7 +117,11 @@ def _identity(opened: Opened, recipe: Recipe, workers: "Workers") -> dict[str, A
     table = {f"[distill] {k}": v for k, v in asdict(recipe.distill).items() if k not in FREE}
     a_step = recipe.distill.batch * recipe.distill.accumulate * workers.count
     table |= {"[distill] samples a step (batch x accumulate x processes)": a_step}
-    table |= {f"[prune] {key}": value for key, value in asdict(recipe.prune).items()}
+    prune = {k: v for k, v in asdict(recipe.prune).items() if k not in FREE_TO_BUILD}
+    table |= {f"[prune] {key}": value for key, value in prune.items()}
+    labels = recipe.path(recipe.distill.labels)
+    if recipe.distill.labels and labels.is_file():
+        table["the file [distill] labels"] = files.sha256(labels)
     if recipe.distill.start:
         table["the file [distill] start"] = files.sha256(recipe.path(recipe.distill.start))
     if recipe.distill.quantize_aware:

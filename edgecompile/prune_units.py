@@ -182,8 +182,8 @@ def _cut_and_repair(
         "importance": wishes.importance,
         "repair": wishes.repair,
         "groups": {
-            stop.group.name: {"kind": stop.group.kind, "units": stop.group.units, "kept": count}
-            for stop, count in zip(stops, kept.values(), strict=True)
+            group.name: {"kind": group.kind, "units": group.units, "kept": kept[group.name]}
+            for group in (stop.group for stop in stops)
         },
     }
     return Pruned(walk.model, [stop.group for stop in stops], walk.keep, table)
