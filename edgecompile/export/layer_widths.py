@@ -70,7 +70,8 @@ def _pruned_heads(config: Config, keys: Keys, layer: int) -> int:
     for name in table:
         if not (name.isdecimal() and name == str(int(name[:9])) and int(name) < layers):
             msg = (
-                f"{config.path}: key '{PRUNED}' names layer '{name}', layers are 0 to {layers - 1}"
+                f"{config.path}: key '{PRUNED}' names layer '{name[:20]}'; the layers are 0 to"
+                f" {layers - 1}"
             )
             raise ModelError(msg)
     gone = table.get(str(layer), [])
