@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgecompile import __version__, files
-from edgecompile.errors import OutputError, PromiseError, RecipeError
+from edgecompile.errors import ModelError, OutputError, PromiseError, RecipeError
 from edgecompile.plan import FLOAT
 from edgecompile.prepare import Prepared, prepare_parts
 from edgecompile.recipe import QuantizeTable, Recipe
@@ -96,7 +96,7 @@ def _write_directory(prepared: Prepared, folder: Path) -> bool:
     config = source.config
     if config is None:
         msg = f"{source.path}: a directory without config.json"
-        raise OutputError(msg)
+        raise ModelError(msg)
     loads = write_checkpoint(prepared.model, source.folder, config, folder)
     named = recipe.path(recipe.model.tokenizer) if recipe.model.tokenizer else source.folder
     cut_from = named / TOKENIZER if prepared.vocabulary else None

@@ -59,8 +59,12 @@ def _layers(model: ir.Model, config: Config, keys: Keys) -> list[int]:
     names = {str(node.name) for node in model.graph if node.op_type == "Attention"}
     every = range(config.integer(keys.layers))
     left = [n for n in every if f"{keys.layer.format(n)}.{keys.attention}" in names]
-    if len(left) != len(names):
-        msg = f"{config.path}: the graph's attentions are not those of its layers: {sorted(names)}"
+    needed = {f"{keys.layer.format(n)}.{keys.ffn}.weight" for n in left} | {WORDS}
+    if not len(left) == len(names) > 0 or needed - model.graph.initializers.keys():
+        msg = (
+            f"{config.path}: the graph's layers have other names than this family's, so that it"
+            " cannot be written as one; a student must come from the native exporter"
+        )
         raise ModelError(msg)
     return left
 

@@ -27,6 +27,7 @@ from edgecompile.target import REFERENCE
 
 Array = npt.NDArray[Any]
 Checkpoint = Callable[..., Path]
+TABLE = "embeddings.word_embeddings.weight"
 FAMILIES = ("bert", "distilbert", "roberta", "xlm-roberta")
 
 
@@ -177,13 +178,19 @@ def test_sentence_embeddings_come_back(checkpoint: Checkpoint, tmp_path: Path) -
     assert all(n[:4] in {"embe", "enco"} for n in load_file(tmp_path / "out" / "model.safetensors"))
 
 
-def test_a_foreign_graph_is_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    """A student with attentions of other names has no place in the family's directory."""
+@pytest.mark.parametrize("part", ["nodes", "encoder.layer.1.intermediate.dense.weight", TABLE])
+def test_a_foreign_graph_is_refused(checkpoint: Checkpoint, tmp_path: Path, part: str) -> None:
+    """A student with parts of other names has no place in the family's directory."""
     folder = checkpoint("bert")
     model = exported(folder)
-    for node in model.graph:
-        node.name = f"n.{node.name}"
-    with pytest.raises(ModelError, match="attentions are not those of its layers"):
+    if part == "nodes":
+        for node in model.graph:
+            node.name = f"n.{node.name}"
+    else:
+        value = model.graph.initializers.pop(part)
+        value.name = "onnx::MatMul_7"
+        model.graph.register_initializer(value)
+    with pytest.raises(ModelError, match="layers have other names than this family's"):
         write(model, folder, tmp_path / "out")
 
 
