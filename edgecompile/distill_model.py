@@ -180,6 +180,8 @@ def _record(
     identity: Mapping[str, Any], trained: "Trained", recipe: Recipe, opened: Opened
 ) -> dict[str, Any]:
     """Return student.json: what the student came from, the recipe's tables, the figures."""
+    from edgecompile.prune.compare_widths import compare_widths
+
     rows = {row["step"]: row for row in trained.history}
     figures = ("mean", "min", "signal")
     return {
@@ -189,6 +191,7 @@ def _record(
             str(path.relative_to(opened.source.folder)): files.sha256(path)
             for path in opened.source.files
         },
+        "groups": compare_widths(opened.teacher, trained.model),
         "prune": asdict(recipe.prune),
         "distill": asdict(recipe.distill),
         "identity": dict(identity),

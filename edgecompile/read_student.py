@@ -51,6 +51,7 @@ def read_student(source: "Source", recipe: Recipe) -> "tuple[ir.Model, dict[str,
             msg = f"{path}: is not the file that was trained; {again}"
             raise ModelError(msg)
     told = {key: record[key] for key in (*TABLES, "metric", "steps") if key not in UNTOLD}
+    told["groups"] = record.get("groups", {})
     return onnx_file.read(folder / STUDENT), told
 
 
