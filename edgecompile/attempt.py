@@ -90,14 +90,14 @@ def _emulate(  # noqa: PLR0917 - an artifact, and what judges it
 ) -> "Emulated | str":
     """Judge an int8 artifact without VNNI too, or return why not."""
     from edgecompile.evaluate.emulate_avx2 import find_qemu
-    from edgecompile.evaluate.without_vnni import SAMPLES, judge_without_vnni, why_not
+    from edgecompile.evaluate.without_vnni import how_many, judge_without_vnni, why_not
     from edgecompile.host import read_host
 
     qemu = find_qemu()
     reason = why_not(read_host(), board, qemu) if plan.activations else "no Linear is int8"
-    if reason is not None or qemu is None:
-        return str(reason)
-    doing = f"running the artifact on {min(SAMPLES, len(golden))} of them without VNNI, emulated"
+    if reason is not None:
+        return reason
+    doing = f"running the artifact on {how_many(board, golden)} of them without VNNI, emulated"
     trace.say("evaluate", f"{board.name}: {doing}")
     try:
         return judge_without_vnni(qemu, board, artifact, golden, answers, judge)

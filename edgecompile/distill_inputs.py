@@ -49,6 +49,13 @@ def open_inputs(recipe: Recipe, trace: Trace) -> Opened:
     table = recipe.distill
     through = recipe.path(recipe.model.tokenizer) if recipe.model.tokenizer else source.folder
     request = replace(request_of(teacher, through, longest), column=table.column)
+    if not table.data and not any(v.name == "input_ids" for v in teacher.graph.inputs):
+        inputs = [str(value.name) for value in teacher.graph.inputs]
+        msg = (
+            f"[distill] data: name what to train on; the model's inputs {inputs} are not those of a"
+            " text model, for which there is a default"
+        )
+        raise RecipeError(msg)
     place = recipe.path(table.data) if table.data else data_dir() / "docs.jsonl"
     data = open_source(place, request)
     padding = request.encoder().padding if data.kind == "text" else 0
@@ -73,12 +80,12 @@ def make_student(opened: Opened, recipe: Recipe, trace: Trace) -> "ir.Model":
 
 
 def read_split(opened: Opened, recipe: Recipe, workers: "Workers") -> "tuple[Samples, Samples]":
-    """Read the samples that train, and those that judge."""
-    from edgecompile.distill.batches import hold_out, read_samples
+    """Read the samples that train, and those that judge; what judges a build is neither."""
+    from edgecompile.distill.batches import hold_out, read_samples, without
 
     table = recipe.distill
     wanted = table.samples or opened.data.count(1 << 31)
-    labels = _labels(opened, recipe) if table.labels else None
+    labels = _labels(opened, recipe, wanted) if table.labels else None
     samples = read_samples(opened.data, wanted, labels, opened.padding)
     if len(samples.feeds) < table.samples:
         msg = (
@@ -87,10 +94,11 @@ def read_split(opened: Opened, recipe: Recipe, workers: "Workers") -> "tuple[Sam
         )
         raise DataError(msg)
     a_step = table.batch * table.accumulate * workers.count
+    samples = without(samples, opened.dataset.golden)
     return hold_out(samples, table.held_out, a_step, table.seed)
 
 
-def _labels(opened: Opened, recipe: Recipe) -> Any:
+def _labels(opened: Opened, recipe: Recipe, wanted: int) -> Any:
     from edgecompile.distill.labels import read_labels
     from edgecompile.evaluate.accuracy import LOGITS
 
@@ -104,7 +112,15 @@ def _labels(opened: Opened, recipe: Recipe) -> Any:
             f" model's outputs are {list(shapes)}"
         )
         raise RecipeError(msg)
-    return read_labels(opened.data.path, table.labels, recipe.path(table.labels), classes)
+    path = opened.data.path
+    found = read_labels(path, table.labels, recipe.path(table.labels), classes)
+    count = opened.data.count(1 << 31)
+    if len(found) not in (count, wanted):
+        msg = (
+            f"{path}: {count} samples but {len(found)} labels in {table.labels}; give one a sample"
+        )
+        raise DataError(msg)
+    return found
 
 
 def planner(opened: Opened, recipe: Recipe) -> "Callable[[ir.Model], Plan]":

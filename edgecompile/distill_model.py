@@ -29,6 +29,7 @@ from edgecompile.distill.claim_folder import (
 from edgecompile.distill_inputs import Opened, make_student, open_inputs, planner, read_split
 from edgecompile.errors import DistillError, RecipeError
 from edgecompile.plan import FLOAT
+from edgecompile.read_student import FREE as FREE_TO_BUILD
 from edgecompile.recipe import Recipe
 from edgecompile.trace import Trace
 
@@ -116,7 +117,11 @@ def _identity(opened: Opened, recipe: Recipe, workers: "Workers") -> dict[str, A
     table = {f"[distill] {k}": v for k, v in asdict(recipe.distill).items() if k not in FREE}
     a_step = recipe.distill.batch * recipe.distill.accumulate * workers.count
     table |= {"[distill] samples a step (batch x accumulate x processes)": a_step}
-    table |= {f"[prune] {key}": value for key, value in asdict(recipe.prune).items()}
+    prune = {k: v for k, v in asdict(recipe.prune).items() if k not in FREE_TO_BUILD}
+    table |= {f"[prune] {key}": value for key, value in prune.items()}
+    labels = recipe.path(recipe.distill.labels)
+    if recipe.distill.labels and labels.is_file():
+        table["the file [distill] labels"] = files.sha256(labels)
     if recipe.distill.start:
         table["the file [distill] start"] = files.sha256(recipe.path(recipe.distill.start))
     if recipe.distill.quantize_aware:
@@ -175,6 +180,8 @@ def _record(
     identity: Mapping[str, Any], trained: "Trained", recipe: Recipe, opened: Opened
 ) -> dict[str, Any]:
     """Return student.json: what the student came from, the recipe's tables, the figures."""
+    from edgecompile.prune.compare_widths import compare_widths
+
     rows = {row["step"]: row for row in trained.history}
     figures = ("mean", "min", "signal")
     return {
@@ -184,6 +191,7 @@ def _record(
             str(path.relative_to(opened.source.folder)): files.sha256(path)
             for path in opened.source.files
         },
+        "groups": compare_widths(opened.teacher, trained.model),
         "prune": asdict(recipe.prune),
         "distill": asdict(recipe.distill),
         "identity": dict(identity),

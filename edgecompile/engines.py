@@ -1,6 +1,6 @@
 """An engine is a module of `emit/`.
 
-It has write, runner, runtime_version, HOW, LOOKUPS, RUNGS, WEIGHTS.
+It has write, runner, runtime_version, HOW, LOOKUPS, RUNGS, WEIGHTS, WITHOUT_VNNI.
 """
 
 import importlib

@@ -15,7 +15,9 @@ EQUALISED = "edgecompile.equalised"
 SHAPES_INFERRED = "edgecompile.shapes_inferred"
 ATTENTION_LOWERED = "edgecompile.attention_lowered"
 INT8 = "edgecompile.int8"
-"""Likewise: shape inference has run, attention has its form, the plan's Linears are int8."""
+FACTORS_SPLIT = "edgecompile.factors_split"
+"""Likewise: shape inference has run, attention has its form, the plan's Linears are int8, factors
+that OpenVINO would draw into a convolution are kept out of it."""
 SWAP = [0, 2, 1]
 """The permutation that makes [B, C, S] of [B, S, C], and back."""
 
@@ -133,6 +135,11 @@ def no_transposes_cancel(model: ir.Model) -> str | None:
         if before is not None and swaps_tokens(before) and undoes(node, before):
             return f"node '{node.name}' undoes '{before.name}'"
     return None
+
+
+def factors_are_split(model: ir.Model) -> str | None:
+    """No convolution takes in a vector of factors after its activation."""
+    return None if FACTORS_SPLIT in model.metadata_props else "they are not split yet"
 
 
 def swaps_tokens(node: ir.Node) -> bool:

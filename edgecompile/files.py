@@ -15,6 +15,8 @@ from edgecompile.errors import OutputError
 
 MANIFEST = "manifest.json"
 """What makes a folder a bundle, which a newer one may replace."""
+NOTE = "edgecompile.json"
+"""What makes a folder a pruned model that was written back."""
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
 """Error numbers that mean: the place, not the program, is at fault."""
@@ -51,9 +53,12 @@ def output_folder(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def staged_folder(final: Path) -> Iterator[Path]:
-    """Give a scratch folder beside `final` that takes its place on success, else vanishes."""
-    _check_replaceable(final)
+def staged_folder(final: Path, mark: str = MANIFEST) -> Iterator[Path]:
+    """Give a scratch folder beside `final` that takes its place on success, else vanishes.
+
+    A folder that stands there already is replaced if it holds a file named `mark`.
+    """
+    _check_replaceable(final, mark)
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
@@ -63,7 +68,7 @@ def staged_folder(final: Path) -> Iterator[Path]:
     try:
         yield scratch
         scratch.chmod(0o755)
-        _swap(scratch, final)
+        _swap(scratch, final, mark)
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
@@ -73,17 +78,18 @@ def staged_folder(final: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _check_replaceable(final: Path) -> None:
+def _check_replaceable(final: Path, mark: str) -> None:
     """Refuse to take the place of what no build has made."""
     empty = final.is_dir() and not any(final.iterdir())
-    if os.path.lexists(final) and not empty and not (final / MANIFEST).is_file():
-        msg = f"{final}: is there already and is no bundle; move it away, or choose another -o"
+    if os.path.lexists(final) and not empty and not (final / mark).is_file():
+        what = {MANIFEST: "bundle", NOTE: "pruned model"}[mark]
+        msg = f"{final}: is there already and is no {what}; move it away, or choose another -o"
         raise OutputError(msg)
 
 
-def _swap(scratch: Path, final: Path) -> None:
+def _swap(scratch: Path, final: Path, mark: str) -> None:
     """Move `scratch` to `final`; what stood there goes only after the new one is in place."""
-    _check_replaceable(final)
+    _check_replaceable(final, mark)
     if not final.exists():
         scratch.rename(final)
         return

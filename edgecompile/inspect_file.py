@@ -6,9 +6,13 @@ from typing import Any
 
 import onnx_ir as ir
 
-from edgecompile.errors import ModelError
+from edgecompile.errors import ModelError, UnsupportedError
+from edgecompile.export.read_model import export, find_source
 from edgecompile.graph import dim, linears, op_histogram, slices_rows
+from edgecompile.inspect_widths import inspect_widths
+from edgecompile.read_student import STUDENT
 
+ARTIFACT = "model.onnx"
 INT8_OPERATORS = {
     "MatMulIntegerToFloat": "int8 weight, int8 activation, float output",
     "DynamicQuantizeMatMul": "int8 weight, dynamic int8 activation, float output",
@@ -23,16 +27,11 @@ NOT_PLANNED = "not in the plan: its input was not observed, or its weight is not
 
 
 def inspect_file(path: Path) -> dict[str, Any]:
-    """Return what a file or a bundle's artifact holds, as plain data."""
-    file = path / "model.onnx" if path.is_dir() else path
-    if not file.is_file():
-        msg = f"{file}: no such file; give an .onnx file or a bundle's folder"
-        raise ModelError(msg)
-    try:
-        model = ir.load(file)
-    except Exception as error:  # protobuf and onnx_ir each raise their own
-        msg = f"{file}: not a readable ONNX file ({error})"
-        raise ModelError(msg) from error
+    """Return what a model, a bundle's artifact or a student holds, as plain data.
+
+    A Hugging Face directory of a native family is shown as the graph that is exported from it.
+    """
+    file, model = _open(path)
     formats: dict[str, int] = {}
     for value in model.graph.initializers.values():
         if value.const_value is not None:
@@ -40,14 +39,40 @@ def inspect_file(path: Path) -> dict[str, Any]:
             formats[name] = formats.get(name, 0) + value.const_value.nbytes
     return {
         "file": str(file),
-        "size_bytes": file.stat().st_size,
+        "size_bytes": _size(file),
         "opset": model.graph.opset_imports.get("", 0),
         "ir_version": model.ir_version,
         "bytes_by_format": dict(sorted(formats.items(), key=lambda item: -item[1])),
         "operators": op_histogram(model.graph),
+        "widths": inspect_widths(file if file.is_dir() else file.parent, model),
         "embeddings": _embeddings(model),
         "linears": _linears(model),
     }
+
+
+def _open(path: Path) -> tuple[Path, ir.Model]:
+    """Return what a path means: an .onnx file, or a directory of weights, and its graph."""
+    if (path / "config.json").is_file() and not (path / ARTIFACT).is_file():
+        source = find_source(path)
+        if source.route != "native":
+            msg = f"{path}: must be exported first; `edgecompile build` it, then inspect the bundle"
+            raise UnsupportedError(msg)
+        return path, export(source)
+    files = [path / name for name in (ARTIFACT, STUDENT)] if path.is_dir() else [path]
+    file = next((file for file in files if file.is_file()), files[0])
+    if not file.is_file():
+        msg = f"{file}: no such file; give an .onnx file, or the folder of a bundle or a model"
+        raise ModelError(msg)
+    try:
+        return file, ir.load(file)
+    except Exception as error:  # protobuf and onnx_ir each raise their own
+        msg = f"{file}: not a readable ONNX file ({error})"
+        raise ModelError(msg) from error
+
+
+def _size(file: Path) -> int:
+    files = file.glob("*.safetensors") if file.is_dir() else [file]
+    return sum(path.stat().st_size for path in files)
 
 
 def _embeddings(model: ir.Model) -> list[dict[str, Any]]:

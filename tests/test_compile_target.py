@@ -51,7 +51,7 @@ def saturate(monkeypatch: pytest.MonkeyPatch, times: int) -> list[Path]:
         return [[sign * array for array in run(feed)] for feed in feeds]
 
     monkeypatch.setattr(without_vnni, "emulate", emulate)
-    monkeypatch.setattr(without_vnni, "how", lambda _qemu: "stands for qemu")
+    monkeypatch.setattr(without_vnni, "how", lambda _qemu, _engine: "stands for qemu")
     return calls
 
 

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from edgecompile import __version__
+from edgecompile.cli.prune import prune
 from edgecompile.errors import EdgeCompileError, GateError
 
 BUG = 70
@@ -243,7 +244,7 @@ def inspect(
     target: str,
     as_json: bool,  # noqa: FBT001
 ) -> None:
-    """Show size, operators and number formats of FILE (.onnx or a bundle's folder)."""
+    """Show size, widths, operators and number formats of FILE: a model, bundle or student."""
     from edgecompile.inspect_file import inspect_file
     from edgecompile.report import terminal
 
@@ -275,6 +276,9 @@ def completion(shell: str) -> None:
     kind = get_completion_class(shell)
     if kind is not None:
         click.echo(kind(cli, {}, "edgecompile", "_EDGECOMPILE_COMPLETE").source())
+
+
+cli.add_command(prune)
 
 
 def _print_json(value: object) -> None:

@@ -90,5 +90,5 @@ def _told(moment: "Moment") -> str:
     return (
         f"step {moment.step}/{moment.steps}  loss {moment.loss:.4f}  {moment.metric}"
         f" {moment.row['mean']:.4f} (worst {moment.row['min']:.4f})"
-        f"  {moment.tokens_s:,.0f} tokens/s  {left} left"
+        f"  {moment.speed:,.0f} {moment.counted}/s  {left} left"
     )

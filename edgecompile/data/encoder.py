@@ -72,7 +72,8 @@ def open_encoder(folder: Path, model: "ir.Model", longest: int) -> Encoder:
     if unknown or "input_ids" not in inputs:
         msg = (
             f"the model's inputs {list(inputs)} are not those of a text model; give data of its"
-            " kind with --data: a folder of images or audio, or model inputs as .npz"
+            " kind with --data, or in the recipe: a folder of images or audio, or model inputs as"
+            " .npz"
         )
         raise DataError(msg)
     path = folder / TOKENIZER

@@ -32,6 +32,11 @@ class Samples:
     labels: Array | None = None
     padding: int = 0
 
+    @property
+    def counted(self) -> str:
+        """Return what a batch's `tokens` counts: "tokens" of texts, else "samples"."""
+        return "tokens" if MASK in self.feeds[0] else "samples"
+
     def take(self, numbers: Sequence[int]) -> "Samples":
         """Return some of them."""
         labels = None if self.labels is None else self.labels[list(numbers)]
@@ -65,10 +70,13 @@ def read_samples(source: Source, wanted: int, labels: Array | None, padding: int
             )
             raise DataError(msg)
         feeds.append(feed)
-    if labels is not None and len(labels) < len(feeds):
-        msg = f"{source.path}: {len(feeds)} samples but {len(labels)} labels"
-        raise DataError(msg)
     return Samples(feeds, None if labels is None else labels[: len(feeds)], padding)
+
+
+def without(samples: Samples, judging: Sequence[Feed]) -> Samples:
+    """Return the samples that are none of those by which a build judges, to the last number."""
+    keys = {_key(feed) for feed in judging}
+    return samples.take([n for n, feed in enumerate(samples.feeds) if _key(feed) not in keys])
 
 
 def hold_out(samples: Samples, count: int, batch: int, seed: int) -> tuple[Samples, Samples]:

@@ -44,12 +44,16 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What a user sees of a training: `row` is the last line of the log."""
+    """What a user sees of a training: `row` is the last line of the log.
+
+    `speed` counts `counted`, tokens or samples, a second.
+    """
 
     step: int
     steps: int
     loss: float
-    tokens_s: float
+    speed: float
+    counted: str
     left_s: float
     metric: str
     row: Mapping[str, Any]

@@ -218,7 +218,7 @@ class Training:
         row: dict[str, Any] = {"step": state.step}
         row |= {name: round(value / count, 6) for name, value in state.sums.items()}
         row |= {"mean": found.mean, "min": found.min, "signal": found.signal}
-        row |= {"rate": self._rate(), "tokens_s": round(self._speed())}
+        row |= {"rate": self._rate(), f"{self.job.samples.counted}_s": round(self._speed())}
         state.sums = {}
         state.history.append(row)
         if [found.mean, found.signal] > state.best:
@@ -244,5 +244,7 @@ class Training:
         loss = state.sums["loss"] / seen if seen else float(row.get("loss", 0.0))
         took = (time.perf_counter() - self.clock) / (state.step - self.begun)
         left = took * (steps - state.step)
-        metric = self.judge.metric
-        self.tell(Moment(state.step, steps, loss, self._speed(), left, metric, row, evaluated))
+        metric, counted = self.judge.metric, self.job.samples.counted
+        self.tell(
+            Moment(state.step, steps, loss, self._speed(), counted, left, metric, row, evaluated)
+        )

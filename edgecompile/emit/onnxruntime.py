@@ -28,6 +28,8 @@ LOOKUPS = {"int4": (1, 20)}
 """
 ONE_FILE_BYTES = 1_900_000_000
 """A protobuf holds less than 2 GB: larger weights go into a file beside it."""
+WITHOUT_VNNI: dict[str, str] = {}
+"""The environment in which it does without VNNI: it cannot be told."""
 HOW = "the artifact executed by onnxruntime on this host, at default session options"
 
 

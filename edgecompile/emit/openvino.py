@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from edgecompile.data.feed import Feed
     from edgecompile.graph import FloatArray
 
-__all__ = ["ARTIFACT", "HOW", "LOOKUPS", "RUNGS", "WEIGHTS", "runner", "runtime_version", "write"]
+__all__ = ["ARTIFACT", "HOW", "LOOKUPS", "RUNGS", "WEIGHTS", "WITHOUT_VNNI"]
+__all__ += ["runner", "runtime_version", "write"]
 
 RUNGS = ()
 """What this engine has between int8 and float."""
@@ -26,6 +27,9 @@ WEIGHTS: dict[str, tuple[int, int]] = {}
 """Schemes of rounded weights: none, though it reads MatMulNBits. Its 2026.4.1 takes 4.5 times as
 long as onnxruntime for MiniLM and one token with int8 weights (8.8 ms, 2.0 ms: AVX2, 1 thread)."""
 HOW = "the artifact executed by OpenVINO on this host's CPU, inference precision f32"
+WITHOUT_VNNI = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+"""The environment in which it runs the int8 kernels of a CPU without VNNI. Under qemu-x86_64 7.2,
+kernels of the same names give other numbers (its MatMul with a tanh: cosine 0.79 for MiniLM)."""
 TELEMETRY = "openvino_telemetry"
 """Importing OpenVINO reports it to its maker through this module; without it, it does not."""
 

@@ -1,17 +1,20 @@
-"""Run an artifact on an x86 CPU that has AVX2 and no VNNI, which qemu-x86_64 emulates.
+"""Run an artifact with the kernels of an x86 CPU that has AVX2 and no VNNI.
 
-User-mode qemu runs this host's own Python and runtime as they are; engines choose their kernels by
-CPUID, which qemu answers. Its vpmaddubsw saturates as a real AVX2's does.
+An engine that can be told so takes them on this CPU. For others qemu-x86_64 emulates such a CPU: it
+runs this host's own Python and runtime as they are; they choose their kernels by CPUID, which qemu
+answers. Its vpmaddubsw saturates as a real AVX2's does.
 
 Also a program: `python -m edgecompile.evaluate.emulate_avx2 ENGINE MODEL FEEDS ANSWERS`.
 """
 
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +30,7 @@ PROGRAMS = ("qemu-x86_64", "qemu-x86_64-static")
 """What Debian's qemu-user and qemu-user-static install."""
 CPU = "Skylake-Client"
 """The last Intel client CPU before VNNI."""
+NO_QEMU = "there is no qemu-x86_64"
 TIME_LIMIT_S = 600
 """MiniLM takes 1 to 2 s a sample, a model of 100 million parameters 20 s."""
 
@@ -36,8 +40,18 @@ def find_qemu() -> str | None:
     return next((path for name in PROGRAMS if (path := shutil.which(name))), None)
 
 
-def how(qemu: str) -> str:
+def needs_qemu(engine_name: str) -> bool:
+    """Say whether an engine cannot be told to do without VNNI."""
+    return not engine(engine_name).WITHOUT_VNNI
+
+
+def how(qemu: str | None, engine_name: str) -> str:
     """Say what emulates which CPU, as the manifest keeps it."""
+    if settings := engine(engine_name).WITHOUT_VNNI:
+        told = ", ".join(f"{key}={value}" for key, value in settings.items())
+        return f"{told}: {engine_name}'s int8 kernels for AVX2, no VNNI, on this host's CPU"
+    if qemu is None:
+        raise EmulationError(NO_QEMU)
     first = next(iter(_run([qemu, "--version"]).splitlines()), "")
     words = first.partition("version ")[2].split()
     version = words[0] if words else "of unknown version"
@@ -45,20 +59,25 @@ def how(qemu: str) -> str:
 
 
 def emulate(
-    qemu: str,
+    qemu: str | None,
     artifact: Path,
     engine_name: str,
     feeds: "Sequence[Feed]",
     time_limit_s: float = TIME_LIMIT_S,
 ) -> "list[list[FloatArray]]":
     """Return all outputs for each feed, on one thread; raise EmulationError where none came."""
+    settings = engine(engine_name).WITHOUT_VNNI
+    if qemu is None and not settings:
+        raise EmulationError(NO_QEMU)
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
         asked, answered = (Path(folder) / name for name in ("feeds.npz", "answers.npz"))
         _write(asked, [dict(feed) for feed in feeds])
-        python = [qemu, "-cpu", CPU, sys.executable, "-P"]
-        _run([*python, "-m", __name__, engine_name, artifact, asked, answered], time_limit_s)
+        emulator = [] if qemu is None or settings else [qemu, "-cpu", CPU]
+        command: list[str | Path] = [*emulator, sys.executable, "-P", "-m", __name__]
+        command += [engine_name, artifact, asked, answered]
+        _run(command, time_limit_s, settings)
         if not answered.is_file():
-            msg = f"{Path(qemu).name} ended without an answer"
+            msg = f"{Path(command[0]).name} ended without an answer"
             raise EmulationError(msg)
         return [list(row.values()) for row in _read(answered)]
 
@@ -70,17 +89,22 @@ def main(engine_name: str, artifact: str, asked: str, answered: str) -> None:
     _write(Path(answered), [dict(enumerate(row)) for row in answers])
 
 
-def _run(command: Sequence[str | Path], time_limit_s: float = TIME_LIMIT_S) -> str:
+def _run(
+    command: Sequence[str | Path],
+    time_limit_s: float = TIME_LIMIT_S,
+    settings: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """Return what a program prints; raise the last line of its complaint, or its signal."""
     program = Path(command[0]).name
     try:
-        done = subprocess.run(  # noqa: S603 - qemu from PATH, our own interpreter and module
+        done = subprocess.run(  # noqa: S603 - qemu from PATH or not, our own interpreter and module
             command,
             capture_output=True,
             check=False,
             text=True,
             errors="replace",
             timeout=time_limit_s,
+            env={**os.environ, **settings},
         )
     except subprocess.TimeoutExpired as error:
         msg = f"{program} took longer than {time_limit_s:g} s"

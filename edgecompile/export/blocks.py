@@ -7,8 +7,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecompile.attention import padding_bias
-from edgecompile.errors import ModelError
 from edgecompile.export.checkpoint import Config, Weights
+from edgecompile.export.layer_widths import LayerWidths
 from edgecompile.graph import Array, add_initializer, add_int64
 from edgecompile.opset import CANONICAL, ir_version_of
 
@@ -90,13 +90,10 @@ class Builder:
         return nodes[-1].outputs[0]
 
     def attention(
-        self, name: str, inputs: tuple[ir.Value, ...], bias: ir.Value, heads: int, width: int
+        self, name: str, inputs: tuple[ir.Value, ...], bias: ir.Value, widths: LayerWidths
     ) -> ir.Value:
-        """Scaled dot-product attention over q, k, v of [B, S, width]."""
-        if width % heads:
-            msg = f"{self.config.path}: {heads} heads do not divide a width of {width}"
-            raise ModelError(msg)
-        scale = 1 / math.sqrt(width / heads)
+        """Scaled dot-product attention over q, k, v of [B, S, heads * head_size]."""
+        heads, scale = widths.heads, 1 / math.sqrt(widths.head_size)
         return self.op(
             name, "Attention", *inputs, bias, q_num_heads=heads, kv_num_heads=heads, scale=scale
         )

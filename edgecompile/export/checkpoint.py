@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgecompile.errors import ModelError
-from edgecompile.graph import FloatArray
+from edgecompile.graph import Array, FloatArray
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 INDEX = "model.safetensors.index.json"
@@ -71,7 +71,7 @@ class Weights:
 
     def take(self, name: str, *shape: int) -> FloatArray:
         """Return one tensor as float32 and check the shape that config.json implies."""
-        full = self.prefix + name if self.prefix + name in self.files else name
+        full = self.full_name(name)
         if full not in self.files:
             msg = (
                 f"{self.folder}: tensor '{self.prefix}{name}' is missing from the weights;"
@@ -79,7 +79,11 @@ class Weights:
                 " take config.json and weights from the same checkpoint"
             )
             raise ModelError(msg)
-        array = self._read(full)
+        array = self.read(full)
+        if array.dtype.kind not in "fV" and array.dtype.name != "bfloat16":
+            msg = f"{self.files[full]}: tensor '{full}' is {array.dtype}, not a float type"
+            raise ModelError(msg)
+        array = np.ascontiguousarray(array, dtype=np.float32)
         self.taken.add(full)
         if array.shape != shape:
             msg = (
@@ -88,6 +92,10 @@ class Weights:
             )
             raise ModelError(msg)
         return array
+
+    def full_name(self, name: str) -> str:
+        """Return the name of a tensor in the files: with the prefix, unless only without it."""
+        return self.prefix + name if self.prefix + name in self.files else name
 
     def check_layers_taken(self) -> None:
         """Fail if a layer's tensor was left over: config.json knows fewer layers than there are."""
@@ -104,18 +112,16 @@ class Weights:
             self.handles[path] = _open_safetensors(path)
         return self.handles[path]
 
-    def _read(self, name: str) -> FloatArray:
+    def read(self, full: str) -> Array:
+        """Return a tensor as it is stored, by its name in the files."""
         from safetensors import SafetensorError
 
         try:
-            array = self._open(self.files[name]).get_tensor(name)
+            array: Array = self._open(self.files[full]).get_tensor(full)
         except (SafetensorError, ValueError, TypeError) as error:
-            msg = f"{self.files[name]}: tensor '{name}' cannot be read: {error}"
+            msg = f"{self.files[full]}: tensor '{full}' cannot be read: {error}"
             raise ModelError(msg) from error
-        if array.dtype.kind not in "fV" and array.dtype.name != "bfloat16":
-            msg = f"{self.files[name]}: tensor '{name}' is {array.dtype}, not a float type"
-            raise ModelError(msg)
-        return np.ascontiguousarray(array, dtype=np.float32)
+        return array
 
 
 def read_config(folder: Path) -> Config:

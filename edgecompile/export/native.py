@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from edgecompile.export import architectures, pooling
 from edgecompile.export.blocks import ACTIVATIONS, Builder
-from edgecompile.export.checkpoint import Config, open_weights
+from edgecompile.export.checkpoint import Config, Weights, open_weights
 
 
 def families() -> list[str]:
@@ -58,13 +58,10 @@ def head_of(config: Config) -> str | None:
 
 def export(folder: Path, config: Config) -> ir.Model:
     """Write the graph of a checkpoint directory."""
-    family = _family(config.model_type)
-    weights = open_weights(folder, config)
-    if any(name.startswith(family.PREFIX) for name in weights.files):
-        weights.prefix = family.PREFIX
-    b = Builder(config, weights)
+    family = family_of(config)
+    b = Builder(config, open_named(folder, config))
     hidden = family.encode(b)
-    weights.check_layers_taken()
+    b.weights.check_layers_taken()
     head = head_of(config)
     if head == "none":
         width = config.integer("dim" if config.model_type == "distilbert" else "hidden_size")
@@ -79,8 +76,18 @@ def export(folder: Path, config: Config) -> ir.Model:
     return b.model(logits, "logits", "batch", "sequence", labels)
 
 
-def _family(model_type: str) -> ModuleType:
-    return importlib.import_module(f"{architectures.__name__}.{model_type.replace('-', '_')}")
+def family_of(config: Config) -> ModuleType:
+    """Return the module that writes a family's graph."""
+    name = config.model_type.replace("-", "_")
+    return importlib.import_module(f"{architectures.__name__}.{name}")
+
+
+def open_named(folder: Path, config: Config) -> Weights:
+    """Open a checkpoint whose encoder may stand under its family's prefix."""
+    weights, prefix = open_weights(folder, config), family_of(config).PREFIX
+    if any(name.startswith(prefix) for name in weights.files):
+        weights.prefix = prefix
+    return weights
 
 
 def _labels(b: Builder) -> int:

@@ -187,8 +187,10 @@ def plan_table(rows: Iterable[Row]) -> "Table":
 
 
 def inspect_tables(found: Row) -> "list[Table]":
-    """Return the tables of `inspect`: bytes by format, operators, embeddings, Linears."""
+    """Return the tables of `inspect`: widths, formats, operators, embeddings, Linears."""
     from rich.table import Table
+
+    from edgecompile.report.widths import table_of
 
     formats = Table(title="weights", title_justify="left")
     formats.add_column("format")
@@ -210,7 +212,13 @@ def inspect_tables(found: Row) -> "list[Table]":
         layers.add_column(name)
     for row in found["linears"]:
         _add(layers, row["name"], " x ".join(map(str, row["shape"])), row["format"], row["why"])
-    return [formats, operators, *([embeddings] if found["embeddings"] else []), layers]
+    widths = Table(title="widths, of the dense model's", title_justify="left")
+    for name in ("layer", "heads", "FFN channels"):
+        widths.add_column(name)
+    for cells in table_of(found["widths"]):
+        _add(widths, *cells)
+    shown = [widths] * bool(found["widths"]) + [formats, operators]
+    return [*shown, *([embeddings] if found["embeddings"] else []), layers]
 
 
 def sensitivity_table(rows: Iterable[Row]) -> "Table":

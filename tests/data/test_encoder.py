@@ -119,7 +119,7 @@ def test_model_that_takes_no_text_is_named(folder: Path, names: tuple[str, ...])
         open_encoder(folder, model(*names), 10)
     assert str(caught.value) == (
         f"the model's inputs {list(names)} are not those of a text model; give data of its"
-        " kind with --data: a folder of images or audio, or model inputs as .npz"
+        " kind with --data, or in the recipe: a folder of images or audio, or model inputs as .npz"
     )
 
 

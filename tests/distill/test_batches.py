@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgecompile.distill.batches import Samples, collate, hold_out, in_batches, schedule_of
+from edgecompile.distill.batches import (
+    Samples,
+    collate,
+    hold_out,
+    in_batches,
+    schedule_of,
+    without,
+)
 from edgecompile.errors import DataError
 
 
@@ -82,6 +89,16 @@ def test_what_judges_does_not_train() -> None:
     judged = {int(feed["input_ids"][0, 0]) for feed in held.feeds}
     assert judged.isdisjoint(int(feed["input_ids"][0, 0]) for feed in rest.feeds)
     assert len(held.feeds) == 10
+
+
+def test_what_judges_a_build_does_not_train_either() -> None:
+    """Labels stay with their samples; the same ids behind another mask are another sample."""
+    samples = Samples(texts([4] * 6).feeds, np.arange(6))
+    other = {**samples.feeds[5], "attention_mask": np.zeros((1, 4), np.int64)}
+    left = without(samples, [samples.feeds[1], samples.feeds[4], other])
+    assert left.labels is not None
+    assert left.labels.tolist() == [0, 2, 3, 5]
+    assert [int(feed["input_ids"][0, 0]) for feed in left.feeds] == [5, 7, 8, 10]
 
 
 def test_too_few_samples_are_named() -> None:

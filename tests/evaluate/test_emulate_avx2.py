@@ -55,15 +55,38 @@ def test_the_kernels_are_those_of_avx2(
         assert np.all(y <= exact * (1 + 1e-6))
 
 
-@needs_qemu
-@pytest.mark.slow
 @pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
-def test_openvino_runs_there_too(graph: Parse, tmp_path: Path) -> None:
-    """Whatever engine the artifact is for."""
-    model = graph("(float[b,8] x) => (float[b,8] y) { y = Mul(x, two) }", two=np.float32(2))
-    (name,) = onnxruntime.write(model, tmp_path, {})
-    ((answer,),) = emulate(QEMU, tmp_path / name, "openvino", [{"x": np.ones((2, 8), "f4")}])
-    np.testing.assert_array_equal(answer, np.full((2, 8), 2, np.float32))
+@pytest.mark.parametrize("form", ["matmul", "convolution"])
+@pytest.mark.parametrize(("weight", "saturates"), [("int8", True), ("int8-pairs", False)])
+def test_openvino_is_told_to_do_without(
+    graph: Parse, tmp_path: Path, form: str, weight: str, *, saturates: bool
+) -> None:
+    """It needs no emulator: whatever this CPU is, its AVX2 kernels run."""
+    q, scale = quantize_weight(np.ones((96, 48), np.float32), weight)
+    swap = "Transpose<perm = [0, 2, 1]>"
+    stored, axis, op = {
+        "matmul": (q, 1, "y = MatMul(d, w)"),
+        "convolution": (q.T[:, :, None].copy(), 0, f"t = {swap}(d) c = Conv(t, w) y = {swap}(c)"),
+    }[form]
+    text = f"""(float[b,s,96] x) => (float[b,s,48] y) {{ u = QuantizeLinear(x, step, zero)
+        d = DequantizeLinear(u, step, zero) w = DequantizeLinear<axis = {axis}>(q, scale) {op} }}"""
+    numbers = {"q": stored, "scale": scale, "step": np.float32(1), "zero": np.uint8(0)}
+    (name,) = onnxruntime.write(graph(text, opset=23, **numbers), tmp_path, {})
+    feed = {"x": np.full((1, 7, 96), 255, np.float32)}
+    ((y,),) = emulate(None, tmp_path / name, "openvino", [feed])
+    exact = feed["x"].astype(np.float64) @ (q.astype(np.float64) * scale)
+    assert np.allclose(y, exact, rtol=1e-6) != saturates
+    assert how(None, "openvino").startswith("ONEDNN_MAX_CPU_ISA=AVX2: openvino's int8 kernels")
+
+
+def test_others_need_qemu(tmp_path: Path) -> None:
+    """An engine that cannot be told takes the kernels that it finds."""
+    for ask in (
+        lambda: how(None, "onnxruntime"),
+        lambda: emulate(None, tmp_path, "onnxruntime", FULL),
+    ):
+        with pytest.raises(EmulationError, match="there is no qemu-x86_64"):
+            ask()
 
 
 @needs_qemu
@@ -79,7 +102,7 @@ def test_a_model_that_does_not_load_is_told_in_one_line(tmp_path: Path) -> None:
 @needs_qemu
 def test_the_version_is_qemus_own() -> None:
     """A number is kept with the emulator that gave it."""
-    name, version, *rest = how(QEMU).split()
+    name, version, *rest = how(QEMU, "onnxruntime").split()
     assert name == "qemu-x86_64"
     assert version[0].isdigit()
     assert " ".join(rest) == "-cpu Skylake-Client: AVX2, no VNNI"

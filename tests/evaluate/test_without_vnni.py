@@ -7,7 +7,7 @@ import pytest
 
 from edgecompile import target
 from edgecompile.evaluate.accuracy import Accuracy
-from edgecompile.evaluate.without_vnni import Emulated, table, why_not, worse
+from edgecompile.evaluate.without_vnni import Emulated, how_many, table, why_not, worse
 from edgecompile.host import Host
 
 WITH = Host("a PC", "x86_64", frozenset({"avx2", "avx512_vnni", "vnni"}), 4, "performance")
@@ -23,6 +23,15 @@ def test_a_host_with_vnni_emulates_a_target_without(name: str) -> None:
     assert why_not(WITH, target.load(name), QEMU) is None
 
 
+def test_openvino_needs_no_emulator() -> None:
+    """It is told to do without VNNI, and is fast: all samples are run."""
+    assert why_not(WITH, target.load("x86-64:openvino"), None) is None
+    golden: list[dict[str, np.ndarray]] = [{}] * 64
+    assert how_many(target.load("x86-64:openvino"), golden) == 64
+    assert how_many(target.load("x86-64"), golden) == 8
+    assert how_many(target.load("x86-64"), golden[:3]) == 3
+
+
 @pytest.mark.parametrize(
     ("host", "name", "qemu", "reason"),
     [
@@ -32,7 +41,7 @@ def test_a_host_with_vnni_emulates_a_target_without(name: str) -> None:
         (WITH, "x86-64-vnni", QEMU, "every x86-64-vnni has VNNI"),
         (WITHOUT, "x86-64-vnni", QEMU, "every x86-64-vnni has VNNI"),
         (WITH, "raspberry-pi-5", QEMU, "raspberry-pi-5 is aarch64: VNNI is x86's"),
-        (replace(WITH, isa="aarch64"), "x86-64", QEMU, "this host is aarch64, whose Python"),
+        (replace(WITH, isa="aarch64"), "x86-64", QEMU, "this host is aarch64, which cannot"),
         (replace(WITH, features=frozenset()), "x86-64", QEMU, "does not say whether it has VNNI"),
     ],
 )

@@ -3,8 +3,19 @@
 import onnx_ir as ir
 
 from edgecompile.export.blocks import Builder
+from edgecompile.export.layer_widths import Keys, channels_of, layer_widths
 
 PREFIX = "bert."
+KEYS = Keys(
+    hidden="hidden_size",
+    layers="num_hidden_layers",
+    heads="num_attention_heads",
+    channels="intermediate_size",
+    layer="encoder.layer.{}",
+    attention="attention",
+    ffn="intermediate.dense",
+    pooler="pooler.dense",
+)
 
 
 def encode(b: Builder) -> ir.Value:
@@ -40,21 +51,20 @@ def layers(b: Builder, x: ir.Value, mask: ir.Value) -> ir.Value:
     """Write the stack of encoder layers."""
     bias = b.padding_bias(mask)
     for index in range(b.config.integer("num_hidden_layers")):
-        x = _layer(b, f"encoder.layer.{index}", x, bias)
+        x = _layer(b, index, x, bias)
     return x
 
 
-def _layer(b: Builder, name: str, x: ir.Value, bias: ir.Value) -> ir.Value:
-    c = b.config
-    hidden, wide = c.integer("hidden_size"), c.integer("intermediate_size")
-    epsilon = c.number("layer_norm_eps", 1e-12)
+def _layer(b: Builder, index: int, x: ir.Value, bias: ir.Value) -> ir.Value:
+    name, widths = KEYS.layer.format(index), layer_widths(b.config, KEYS, index)
+    hidden, wide = b.config.integer("hidden_size"), widths.channels
+    epsilon = b.config.number("layer_norm_eps", 1e-12)
     inputs = tuple(
-        b.linear(f"{name}.attention.self.{part}", x, hidden, hidden)
+        b.linear(f"{name}.attention.self.{part}", x, hidden, widths.attention)
         for part in ("query", "key", "value")
     )
-    heads = c.integer("num_attention_heads")
-    context = b.attention(f"{name}.attention", inputs, bias, heads, hidden)
-    context = b.linear(f"{name}.attention.output.dense", context, hidden, hidden)
+    context = b.attention(f"{name}.attention", inputs, bias, widths)
+    context = b.linear(f"{name}.attention.output.dense", context, widths.attention, hidden)
     x = b.op(f"{name}.attention.residual", "Add", context, x)
     x = b.layer_norm(f"{name}.attention.output.LayerNorm", x, hidden, epsilon)
     inner = b.linear(f"{name}.intermediate.dense", x, hidden, wide)
@@ -67,9 +77,10 @@ def _layer(b: Builder, name: str, x: ir.Value, bias: ir.Value) -> ir.Value:
 def classify_sequence(b: Builder, hidden: ir.Value, labels: int) -> ir.Value:
     """Pool the first token (dense, tanh) and classify: [B, labels]."""
     width = b.config.integer("hidden_size")
+    inner = channels_of(b.config, KEYS.pooler, width)
     first = b.first_token(hidden)
-    pooled = b.op("pooler.act", "Tanh", b.linear("pooler.dense", first, width, width))
-    return b.linear("classifier", pooled, width, labels)
+    pooled = b.op("pooler.act", "Tanh", b.linear(KEYS.pooler, first, width, inner))
+    return b.linear("classifier", pooled, inner, labels)
 
 
 def classify_tokens(b: Builder, hidden: ir.Value, labels: int) -> ir.Value:

@@ -3,8 +3,19 @@
 import onnx_ir as ir
 
 from edgecompile.export.blocks import Builder
+from edgecompile.export.layer_widths import Keys, channels_of, layer_widths
 
 PREFIX = "distilbert."
+KEYS = Keys(
+    hidden="dim",
+    layers="n_layers",
+    heads="n_heads",
+    channels="hidden_dim",
+    layer="transformer.layer.{}",
+    attention="attention",
+    ffn="ffn.lin1",
+    pooler="pre_classifier",
+)
 EPSILON = 1e-12
 """Fixed in transformers' DistilBERT; config.json has no key for it."""
 
@@ -21,18 +32,19 @@ def encode(b: Builder) -> ir.Value:
     x = b.layer_norm("embeddings.LayerNorm", x, width, EPSILON)
     bias = b.padding_bias(mask)
     for index in range(c.integer("n_layers")):
-        x = _layer(b, f"transformer.layer.{index}", x, bias)
+        x = _layer(b, index, x, bias)
     return x
 
 
-def _layer(b: Builder, name: str, x: ir.Value, bias: ir.Value) -> ir.Value:
-    c = b.config
-    width, wide = c.integer("dim"), c.integer("hidden_dim")
+def _layer(b: Builder, index: int, x: ir.Value, bias: ir.Value) -> ir.Value:
+    name, widths = KEYS.layer.format(index), layer_widths(b.config, KEYS, index)
+    width, wide = b.config.integer("dim"), widths.channels
     inputs = tuple(
-        b.linear(f"{name}.attention.{part}_lin", x, width, width) for part in ("q", "k", "v")
+        b.linear(f"{name}.attention.{part}_lin", x, width, widths.attention)
+        for part in ("q", "k", "v")
     )
-    context = b.attention(f"{name}.attention", inputs, bias, c.integer("n_heads"), width)
-    context = b.linear(f"{name}.attention.out_lin", context, width, width)
+    context = b.attention(f"{name}.attention", inputs, bias, widths)
+    context = b.linear(f"{name}.attention.out_lin", context, widths.attention, width)
     x = b.op(f"{name}.attention.residual", "Add", context, x)
     x = b.layer_norm(f"{name}.sa_layer_norm", x, width, EPSILON)
     inner = b.linear(f"{name}.ffn.lin1", x, width, wide)
@@ -45,9 +57,10 @@ def _layer(b: Builder, name: str, x: ir.Value, bias: ir.Value) -> ir.Value:
 def classify_sequence(b: Builder, hidden: ir.Value, labels: int) -> ir.Value:
     """Classify the first token through dense and ReLU: [B, labels]."""
     width = b.config.integer("dim")
+    inner = channels_of(b.config, KEYS.pooler, width)
     first = b.first_token(hidden)
-    inner = b.op("pre_classifier.act", "Relu", b.linear("pre_classifier", first, width, width))
-    return b.linear("classifier", inner, width, labels)
+    pooled = b.op("pre_classifier.act", "Relu", b.linear(KEYS.pooler, first, width, inner))
+    return b.linear("classifier", pooled, inner, labels)
 
 
 def classify_tokens(b: Builder, hidden: ir.Value, labels: int) -> ir.Value:

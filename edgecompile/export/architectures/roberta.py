@@ -1,14 +1,18 @@
 """RoBERTa: BERT whose positions count from the padding id (Liu et al. 2019)."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx_ir as ir
 
 from edgecompile.errors import ModelError
 from edgecompile.export.architectures import bert
 from edgecompile.export.blocks import Builder
+from edgecompile.export.layer_widths import channels_of
 
 PREFIX = "roberta."
 
+KEYS = replace(bert.KEYS, pooler="classifier.dense")
 classify_tokens = bert.classify_tokens
 
 
@@ -48,6 +52,7 @@ def _positions(b: Builder, ids: ir.Value) -> ir.Value:
 def classify_sequence(b: Builder, hidden: ir.Value, labels: int) -> ir.Value:
     """Classify the first token through dense and tanh: [B, labels]."""
     width = b.config.integer("hidden_size")
+    inner = channels_of(b.config, KEYS.pooler, width)
     first = b.first_token(hidden)
-    inner = b.op("classifier.act", "Tanh", b.linear("classifier.dense", first, width, width))
-    return b.linear("classifier.out_proj", inner, width, labels)
+    pooled = b.op("classifier.act", "Tanh", b.linear(KEYS.pooler, first, width, inner))
+    return b.linear("classifier.out_proj", pooled, inner, labels)

@@ -49,8 +49,7 @@ def quantize_linears(model: ir.Model, plan: Plan, target: Target) -> ir.Model:
         activation = plan.activations.get(str(linear.x.name).removesuffix(EQUALISED_SUFFIX))
         if activation is None or linear.name in plan.kept_float:
             continue
-        tokens = linear.x.shape is not None and len(linear.x.shape) == 3
-        convolve = target.forms.linear == "convolution" and tokens
+        convolve = target.forms.linear == "convolution" and _has_tokens(linear.x)
         x, w = (linear.x, convolve), (linear.weight, convolve)
         if x not in inputs:
             inputs[x] = _quantize_input(model.graph, linear, activation, target, convolve=convolve)
@@ -62,6 +61,11 @@ def quantize_linears(model: ir.Model, plan: Plan, target: Target) -> ir.Model:
         _quantize(model.graph, linear, inputs[x], weights[w].value, bias, convolve=convolve)
     model.metadata_props[INT8] = "yes"
     return sweep(model)
+
+
+def _has_tokens(x: ir.Value) -> bool:
+    """Say whether x is [B, S, C]; one token alone, always, is as well a MatMul (split_factors)."""
+    return x.shape is not None and len(x.shape) == 3 and tuple(x.shape)[:2] != (1, 1)
 
 
 @dataclass(frozen=True, slots=True)

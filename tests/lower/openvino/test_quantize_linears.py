@@ -110,3 +110,11 @@ def test_what_is_not_planned_stays_float(
     """A Linear whose input was not observed, and one that the plan keeps."""
     text = "(float[b,s,8] x) => (float[b,s,6] y) { y = MatMul(x, w) }"
     assert counts(quantize(graph(text, w=W), plan, "convolution")) == {"MatMul": 1}
+
+
+def test_one_token_is_no_convolution(graph: Parse, quantize: Rewrite, counts: Counts) -> None:
+    """A file for one position alone, always, is a MatMul: OpenVINO's convolution may be wrong."""
+    one = LINEAR.replace("b,s,", "1,1,")
+    found = counts(quantize(graph(one, w=W, b=B), Plan({"x": SEEN}), "convolution"))
+    assert "Conv" not in found
+    assert found["MatMul"] == 1
