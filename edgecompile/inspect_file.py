@@ -6,11 +6,11 @@ from typing import Any
 
 import onnx_ir as ir
 
+from edgecompile.distill.claim_folder import STUDENT
 from edgecompile.errors import ModelError, UnsupportedError
 from edgecompile.export.read_model import export, find_source
 from edgecompile.graph import dim, linears, op_histogram, slices_rows
 from edgecompile.inspect_widths import inspect_widths
-from edgecompile.read_student import STUDENT
 
 ARTIFACT = "model.onnx"
 INT8_OPERATORS = {

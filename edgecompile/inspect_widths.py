@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecompile import files
-from edgecompile.read_student import LARGEST_RECORD_BYTES, RECORD
+from edgecompile.distill.claim_folder import RECORD
+from edgecompile.read_student import LARGEST_RECORD_BYTES
 
 if TYPE_CHECKING:
     import onnx_ir as ir
