@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from edgecompile.profile.choose_feeds import Timed
 
 
+TRADE_OFF = "trade-off.svg"
+
+
 @dataclass(frozen=True, slots=True)
 class Bundle:
     """One finished bundle: its folder, its manifest, its profile."""
@@ -108,8 +111,10 @@ def compile_for(
     seen = accuracy.compare(
         found.metric, tried.answers[kept], prepared.expected[kept], golden[kept], prepared.outputs
     )
+    _check_size(board, prepared, folder, tried.names)
     names = [
         *tried.names,
+        *_draw_curve(prepared, folder, trace),
         bundles.write_golden(folder, prepared.outputs, golden[kept], prepared.expected[kept]),
         bundles.write_smoke_test(folder),
         *bundles.write_tokenizer(folder, prepared.tokenizer),
@@ -139,6 +144,33 @@ def compile_for(
         "steps": [asdict(step) for step in trace.steps],
     }
     return Bundle(folder, bundles.write_manifest(folder, manifest, profile, names), profile)
+
+
+def _check_size(board: Target, prepared: Prepared, folder: Path, names: Sequence[str]) -> None:
+    """Fail where layers that had to stay float made the artifact larger than [prune] size."""
+    budget = prepared.pruning.get("budget", {})
+    limit = prepared.recipe.prune.size_bytes
+    size = sum((folder / name).stat().st_size for name in names)
+    if limit and budget.get("target") == board.name and size > limit:
+        msg = (
+            f"{board.name}: the artifact has {size / 1e6:.1f} MB, [prune] size is"
+            f" {prepared.recipe.prune.size}: for the gate, layers stay float; lower the [gate], or"
+            " ask for less"
+        )
+        raise GateError(msg)
+
+
+def _draw_curve(prepared: Prepared, folder: Path, trace: Trace) -> list[str]:
+    """Draw the trade-off of a pruning beside the artifact; return the file's name, if it is."""
+    from edgecompile.plot_curve import MISSING, plot_curve
+
+    curve = prepared.pruning.get("curve")
+    if not curve:
+        return []
+    if plot_curve(curve, folder / TRADE_OFF):
+        return [TRADE_OFF]
+    trace.say("warning", MISSING)
+    return []
 
 
 def _climb(

@@ -67,16 +67,22 @@ def make_student(opened: Opened, recipe: Recipe, trace: Trace) -> "ir.Model":
 
     One that loses its units on the way begins as the dense model.
     """
+    from edgecompile.data.limits import longest_sequence
     from edgecompile.export import onnx_file
     from edgecompile.parts import Part
     from edgecompile.prune_units import prune_units
+    from edgecompile.spend_on_target import aim_of
+    from edgecompile.target import first_of
 
     if recipe.distill.start:
         return onnx_file.read(recipe.path(recipe.distill.start))
     if recipe.distill.narrow_every or not recipe.prune.cuts_units:
         return opened.teacher
-    part = Part("", opened.teacher)
-    return prune_units(opened.teacher, part, opened.dataset, recipe.prune, trace).model
+    part, data = Part("", opened.teacher), opened.dataset
+    board = first_of(recipe.targets.names)
+    longest = longest_sequence(opened.teacher, recipe.shapes.sequence[1])
+    aim = aim_of(recipe, board, opened.teacher, data.golden, longest)
+    return prune_units(opened.teacher, part, data, recipe.prune, trace, aim).model
 
 
 def read_split(opened: Opened, recipe: Recipe, workers: "Workers") -> "tuple[Samples, Samples]":

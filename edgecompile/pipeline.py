@@ -29,7 +29,7 @@ def build(
         fastest.check_runs(boards, recipe.quantize.scheme)
     source = find_source(model)
     with files.output_folder(output):
-        for prepared in prepare_parts(source, recipe, trace):
+        for prepared in prepare_parts(source, recipe, trace, wanted[0][0]):
             for boards in wanted:
                 folder = output / f"{prepared.name}-{boards[0].folder}"
                 with files.staged_folder(folder) as scratch:

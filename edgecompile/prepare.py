@@ -9,7 +9,7 @@ from edgecompile.errors import ChangedError, UnsupportedError
 from edgecompile.plan import FLOAT, Plan
 from edgecompile.recipe import WEIGHT_SCHEMES, Recipe
 from edgecompile.stages import lower, run_stage
-from edgecompile.target import REFERENCE
+from edgecompile.target import REFERENCE, Target
 from edgecompile.trace import Trace
 
 if TYPE_CHECKING:
@@ -64,8 +64,18 @@ def prepare(source: "Source", recipe: Recipe, trace: Trace) -> Prepared:
     return next(prepare_parts(source, recipe, trace))
 
 
-def prepare_parts(source: "Source", recipe: Recipe, trace: Trace) -> Iterator[Prepared]:
-    """Export a model; for each of its parts, do once what all targets share."""
+def prepare_parts(
+    source: "Source",
+    recipe: Recipe,
+    trace: Trace,
+    board: Target | None = None,
+    *,
+    quantized: bool = True,
+) -> Iterator[Prepared]:
+    """Export a model; for each of its parts, do once what all targets share.
+
+    Budgets of [prune] are spent on `board`. Not `quantized`, the plan is empty.
+    """
     from edgecompile.data.dataset import choose_data
     from edgecompile.data.limits import longest_sequence
     from edgecompile.parts import parts_of
@@ -84,7 +94,17 @@ def prepare_parts(source: "Source", recipe: Recipe, trace: Trace) -> Iterator[Pr
             read = choose_data(recipe, part.front(model), source.folder, longest)
             for warning in read.warnings:
                 trace.say("warning", warning)
-        yield _prepare(source, part, model, read, longest=longest, recipe=recipe, trace=trace)
+        yield _prepare(
+            source,
+            part,
+            model,
+            read,
+            longest=longest,
+            recipe=recipe,
+            trace=trace,
+            board=board,
+            quantized=quantized,
+        )
 
 
 def _prepare(
@@ -96,6 +116,8 @@ def _prepare(
     longest: int,
     recipe: Recipe,
     trace: Trace,
+    board: Target | None,
+    quantized: bool,
 ) -> Prepared:
     """Prune, calibrate, decide, run the float model; `given` is what the data holds of inputs."""
     from edgecompile.data.encoder import TOKENIZER
@@ -105,6 +127,7 @@ def _prepare(
     from edgecompile.prune_vocabulary import prune_vocabulary
     from edgecompile.read_student import read_student
     from edgecompile.session import answer, session
+    from edgecompile.spend_on_target import aim_of
 
     dense = model
     data = given if part.complete is None else complete_data(given, part.complete)
@@ -124,14 +147,16 @@ def _prepare(
         data, golden = cut.data, cut.golden
     pruned = None
     if recipe.prune.cuts_units and not recipe.distils:
-        pruned = prune_units(model, part, data, recipe.prune, trace)
+        aim = aim_of(recipe, board, model, data.golden, longest)
+        pruned = prune_units(model, part, data, recipe.prune, trace, aim)
         model, data, pruning = pruned.model, pruned.own_data(part, given, data), pruned.table
     reference = lower(model, FLOAT, REFERENCE)
     plan = FLOAT
-    if recipe.quantize.scheme == "int8":
+    scheme = recipe.quantize.scheme if quantized else "none"
+    if scheme == "int8":
         trace.say("quantize", f"observing {len(data.calibration)} calibration samples")
         plan = _quantize(model, reference, data, recipe, trace)
-    elif recipe.quantize.scheme in WEIGHT_SCHEMES:
+    elif scheme in WEIGHT_SCHEMES:
         plan = _quantize_weights(model, reference, data, recipe, trace)
     trace.say("evaluate", f"asking the float model for answers to {len(data.golden)} {data.judges}")
     native = source.route == "native"

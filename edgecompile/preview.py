@@ -29,6 +29,13 @@ def preview(model: Path, names: list[str], recipe: Recipe | None = None) -> list
     if recipe is not None and (corpus := recipe.prune.vocabulary):
         does = f"Cut the tokens that {corpus} never uses: table rows, and tokenizer.json"
         rows.append(_row("prune", "cut-vocabulary", does))
+    if recipe is not None and recipe.distils:
+        rows.append(_row("distill", "read-student", f"Take what {recipe.distill.student} holds"))
+    elif recipe is not None and recipe.prune.cuts_units:
+        rows += [
+            _row("prune", "survey-groups", "Measure what each group of channels and heads loses"),
+            _row("prune", "cut-and-repair", "Cut group by group, fit what is left"),
+        ]
     rows += [
         _row("quantize", "observe-ranges", "Run calibration samples; keep ranges by channel"),
         _row("quantize", "decide-plan", "Choose ranges, equalising factors, what stays float"),

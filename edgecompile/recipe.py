@@ -287,6 +287,10 @@ def _check(path: Path, recipe: Recipe) -> None:
         recipe.prune.vocabulary_min_count >= 1, "[prune] vocabulary_min_count: must be at least 1"
     )
     _check_prune(demand, recipe.prune)
+    demand(
+        not (recipe.distill.narrow_every and recipe.prune.budget),
+        "[distill] narrow_every: removes ratios on the way; give [prune] ffn and heads, no budget",
+    )
     demand(recipe.profile.repeats >= 1, "[profile] repeats: must be at least 1")
     demand(
         bool(recipe.profile.sequence) and min(recipe.profile.sequence) >= 1,

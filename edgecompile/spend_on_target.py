@@ -15,7 +15,7 @@ from edgecompile.errors import PruneError
 from edgecompile.measure_groups import GroupCosts, measure_groups, narrow_to
 from edgecompile.meters import Meter, latency_meter, size_meter
 from edgecompile.prune.spend_budget import Level, spend_budget
-from edgecompile.recipe import PruneTable, QuantizeTable
+from edgecompile.recipe import PruneTable, QuantizeTable, Recipe
 from edgecompile.target import Target
 
 if TYPE_CHECKING:
@@ -39,6 +39,19 @@ class Aim:
     quantize: QuantizeTable
     feed: "Feed"
     tokens: int
+
+
+def aim_of(
+    recipe: Recipe, board: Target | None, model: "ir.Model", golden: "Sequence[Feed]", longest: int
+) -> Aim | None:
+    """Return what a recipe's budgets are measured on: the longest of what [profile] times."""
+    from edgecompile.profile.choose_feeds import choose_feeds
+
+    if board is None or not recipe.prune.budget:
+        return None
+    timed = choose_feeds(model, golden, recipe.profile.sequence, longest)
+    largest = max(timed, key=lambda sample: sample.sequence)
+    return Aim(board, recipe.quantize, largest.feed, largest.sequence)
 
 
 @dataclass(frozen=True, slots=True)

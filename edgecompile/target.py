@@ -7,7 +7,7 @@ The top of the file is of the machine; a table for each engine that runs there i
 import importlib
 import pkgutil
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -133,6 +133,11 @@ def load(name: str) -> Target:
     target = fill(Target, table, path, engine, given)
     _check(path, target)
     return target
+
+
+def first_of(names: Sequence[str]) -> "Target | None":
+    """Return the first of the targets that a recipe names: its budgets are of that one."""
+    return load_each(names[0])[0] if names else None
 
 
 def load_each(name: str) -> list[Target]:

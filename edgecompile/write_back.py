@@ -9,7 +9,7 @@ What was written is read back, and must answer as the pruned graph did, bit for 
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +19,10 @@ from edgecompile import __version__, files
 from edgecompile.errors import ModelError, OutputError, PromiseError, RecipeError
 from edgecompile.plan import FLOAT
 from edgecompile.prepare import Prepared, prepare_parts
-from edgecompile.recipe import QuantizeTable, Recipe
+from edgecompile.recipe import Recipe
 from edgecompile.report.pruned_readme import readme
 from edgecompile.stages import lower, run_stage
-from edgecompile.target import REFERENCE
+from edgecompile.target import REFERENCE, first_of
 from edgecompile.trace import Trace
 
 if TYPE_CHECKING:
@@ -60,11 +60,11 @@ def write_back(recipe: Recipe, output: Path, trace: Trace) -> list[Written]:
     if output.resolve() == source.folder.resolve():
         msg = f"{output}: is where the model itself lies; choose another -o"
         raise OutputError(msg)
-    recipe = replace(recipe, quantize=QuantizeTable(scheme="none"))
+    board = first_of(recipe.targets.names)
     with files.staged_folder(output, files.NOTE) as scratch:
         parts = [
             (prepared.part.name, _write(prepared, scratch / prepared.part.name, trace))
-            for prepared in prepare_parts(source, recipe, trace)
+            for prepared in prepare_parts(source, recipe, trace, board, quantized=False)
         ]
         if not (scratch / files.NOTE).is_file():  # that of a model of several parts
             files.write_json(scratch / files.NOTE, {"parts": [name for name, _ in parts]})

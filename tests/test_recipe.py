@@ -12,7 +12,7 @@ from edgecompile.recipe import QUANTIZE, Recipe
 
 DATA_KEYS = "column, data, samples"
 GATE_KEYS = "agreement, cosine_mean, next_token, signal"
-TABLES = [f.name for f in fields(Recipe) if f.name != "folder"]
+TABLES = [f.name for f in fields(Recipe) if f.name not in recipes.BESIDE]
 
 
 @pytest.fixture
@@ -43,7 +43,8 @@ def test_empty_recipe_is_all_defaults(write: Path) -> None:
 @pytest.mark.parametrize("name", TABLES)
 def test_empty_table_is_its_defaults(write: Path, name: str) -> None:
     """A table without keys changes nothing."""
-    assert read(write, f"[{name}]\n") == Recipe(folder=write.parent)
+    found = read(write, f"[{name}]\n")
+    assert found == Recipe(folder=write.parent, distils=name == "distill")
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -54,7 +55,7 @@ def test_defaults_written_out_change_nothing(write: Path, name: str) -> None:
     values = {f.name: getattr(table, f.name) for f in fields(table)}
     lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
     text = "\n".join([f"[{name}]", *lines])
-    assert read(write, text) == Recipe(folder=write.parent)
+    assert read(write, text) == Recipe(folder=write.parent, distils=name == "distill")
 
 
 def test_values_are_read(write: Path) -> None:
