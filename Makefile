@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 MODEL  := models/all-MiniLM-L6-v2
 PIP    := --quiet --disable-pip-version-check --no-deps --require-hashes
 
-.PHONY: demo test test-slow test-exporters check bench bench-tasks bench-peers clean
+.PHONY: demo test test-slow test-exporters check bench bench-tasks bench-prune bench-distill bench-peers clean
 
 demo: $(VENV)/.core $(MODEL)
 	@echo "building $(MODEL) for x86-64 and raspberry-pi-5"
@@ -36,6 +36,14 @@ bench: $(VENV)/.test $(MODEL)
 bench-tasks: $(VENV)/.test .venv-export/.ready $(MODEL)
 	@$(BIN)/python benchmarks/retrieval.py
 	@.venv-export/bin/python benchmarks/digits.py
+
+# What pruning costs without any training, some minutes; with training, an hour.
+bench-prune: $(VENV)/.test $(MODEL)
+	@$(BIN)/python benchmarks/prune.py
+	@$(BIN)/python benchmarks/vocabulary.py
+
+bench-distill: .venv-export/.ready $(MODEL)
+	@.venv-export/bin/python benchmarks/distill.py
 
 # Each peer in an environment of its own, made on first use (5 GB, some minutes).
 bench-peers: $(VENV)/.test $(MODEL)

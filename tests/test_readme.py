@@ -14,17 +14,27 @@ TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^    (\.venv/bin/edgecompile .*)$", TEXT, re.MULTILINE)
 
 
-def recipe_text() -> str:
-    """Return the README's recipe."""
-    (text,) = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
-    return str(text)
+RECIPES = dict(
+    zip(
+        ("edgecompile.toml", "pruned.toml", "distilled.toml"),
+        re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL),
+        strict=True,
+    )
+)
+"""The README's recipes, by the names that its commands give them."""
+SHORT = {"steps = 1400": "steps = 2\nsamples = 96\nheld_out = 32\nbatch = 8", "0.5": "0.1"}
+"""What makes the training of the README one of seconds."""
 
 
-def test_the_recipe_is_valid(tmp_path: Path) -> None:
-    """Every table and key of it is known."""
-    path = tmp_path / "edgecompile.toml"
-    path.write_text(recipe_text())
-    assert recipe.read(path).targets.names == ("x86-64", "raspberry-pi-5")
+def test_the_recipes_are_valid(tmp_path: Path) -> None:
+    """Every table and key of them is known."""
+    read = {}
+    for name, text in RECIPES.items():
+        (tmp_path / name).write_text(text)
+        read[name] = recipe.read(tmp_path / name)
+    assert read["edgecompile.toml"].targets.names == ("x86-64", "raspberry-pi-5")
+    assert read["pruned.toml"].prune.cuts_units
+    assert read["distilled.toml"].distils
 
 
 def test_the_table_of_targets_is_complete() -> None:
@@ -46,15 +56,43 @@ def test_make_targets_exist() -> None:
 
 @pytest.mark.slow
 def test_every_command_runs(minilm: Path, tmp_path: Path) -> None:
-    """In order, in a folder with the model, the data and the recipe, each exits with 0."""
-    assert len(COMMANDS) >= 8
-    (tmp_path / minilm.parent.name).symlink_to(minilm.parent)
-    for name in (".venv", "calibration_data"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / "edgecompile.toml").write_text(recipe_text())
+    """In order, in a folder with the model, the data and the recipes, each exits with 0."""
+    assert len(COMMANDS) >= 10
+    prepare(minilm, tmp_path)
     for line in COMMANDS:
-        words = shlex.split(line, comments=True)
-        if ">" in words:
-            words = words[: words.index(">")]
-        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, line + done.stderr
+        run(line, tmp_path)
+
+
+@pytest.mark.exporters
+def test_the_training_runs_too(minilm: Path, tmp_path: Path) -> None:
+    """Those that need torch, on fewer texts and for fewer steps."""
+    commands = re.findall(r"^    (\.venv-export/bin/edgecompile .*)$", TEXT, re.MULTILINE)
+    assert len(commands) == 2
+    prepare(minilm, tmp_path)
+    path = tmp_path / "distilled.toml"
+    text = path.read_text().replace("heads = 0.25", "samples = 64")
+    for long, short in SHORT.items():
+        assert long in text
+        text = text.replace(long, short)
+    path.write_text(text)
+    for line in commands:
+        run(line, tmp_path)
+
+
+def prepare(minilm: Path, folder: Path) -> None:
+    """Put into a folder what a clone of this repository has."""
+    (folder / "models").mkdir()
+    (folder / "models" / minilm.name).symlink_to(minilm.resolve())
+    for name in (".venv", ".venv-export", "calibration_data"):
+        (folder / name).symlink_to(ROOT / name)
+    for name, text in RECIPES.items():
+        (folder / name).write_text(text)
+
+
+def run(line: str, folder: Path) -> None:
+    """Run a command of the README; it must end with 0."""
+    words = shlex.split(line, comments=True)
+    if ">" in words:
+        words = words[: words.index(">")]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, line + done.stderr
