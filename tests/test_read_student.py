@@ -75,7 +75,7 @@ def test_the_student_and_what_the_manifest_says_of_it(source: Source, recipe: Re
     model, told = read_student(source, recipe)
     widths = {group.units for group in find_groups(model).found if group.kind == "channels"}
     assert widths == {KEPT}
-    assert told.keys() == {"prune", "distill", "before", "after", "metric", "steps"}
+    assert told.keys() == {"prune", "distill", "before", "after", "metric", "steps", "groups"}
     assert told["after"] == FOUND
 
 
