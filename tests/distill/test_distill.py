@@ -168,7 +168,7 @@ def test_another_recipe_does_not_go_on_with_these_checkpoints(study: Study) -> N
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"held_out": 290}, "300 samples; [distill] held_out = 290 and a batch of 16 need 306"),
+        ({"held_out": 290}, "236 samples; [distill] held_out = 290 and a batch of 16 need 306"),
         ({"samples": 400}, "holds 300 samples, [distill] samples asks for 400"),
         ({"labels": "kind"}, "one a sample needs an output 'logits' [batch, classes]"),
         ({"steps": 0}, "[distill] steps: must be at least 1"),
