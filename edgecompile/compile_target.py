@@ -39,6 +39,7 @@ def compile_target(
 ) -> Bundle:
     """Compile for a target with its one engine, or with several and keep the fastest."""
     shared = len(trace.steps)
+    boards = [engines.fit_lengths(board, prepared.recipe, prepared.longest) for board in boards]
 
     def compile_into(board: Target, place: Path) -> Bundle:
         try:
@@ -216,9 +217,11 @@ def _plan_table(model: "ir.Model", plan: Plan) -> dict[str, Any]:
         if not plan.weights
     }
     rungs = {linear.name: asdict(rung_of(plan, linear)) for linear in linears(model.graph)}
+    outputs = {name: {"low": y.low, "high": y.high} for name, y in plan.outputs.items()}
     return {
         "lowest": plan.lowest,
         "activations": activations,
+        **({"outputs": outputs} if outputs else {}),
         "linears": rungs,
         "embeddings": plan.embeddings or "float",
     }

@@ -59,13 +59,18 @@ class Prepared:
         return [str(value.name) for value in self.model.graph.outputs]
 
 
-def prepare(source: "Source", recipe: Recipe, trace: Trace) -> Prepared:
+def prepare(source: "Source", recipe: Recipe, trace: Trace, *, outputs: bool = False) -> Prepared:
     """Do once what all targets share, for a model that is one graph."""
-    return next(prepare_parts(source, recipe, trace))
+    return next(prepare_parts(source, recipe, trace, outputs=outputs))
 
 
-def prepare_parts(source: "Source", recipe: Recipe, trace: Trace) -> Iterator[Prepared]:
-    """Export a model; for each of its parts, do once what all targets share."""
+def prepare_parts(
+    source: "Source", recipe: Recipe, trace: Trace, *, outputs: bool = False
+) -> Iterator[Prepared]:
+    """Export a model; for each of its parts, do once what all targets share.
+
+    `outputs` says that an engine rounds what Linears give: it is observed too.
+    """
     from edgecompile.data.dataset import choose_data
     from edgecompile.data.limits import longest_sequence
     from edgecompile.parts import parts_of
@@ -84,7 +89,16 @@ def prepare_parts(source: "Source", recipe: Recipe, trace: Trace) -> Iterator[Pr
             read = choose_data(recipe, part.front(model), source.folder, longest)
             for warning in read.warnings:
                 trace.say("warning", warning)
-        yield _prepare(source, part, model, read, longest=longest, recipe=recipe, trace=trace)
+        yield _prepare(
+            source,
+            part,
+            model,
+            read,
+            longest=longest,
+            recipe=recipe,
+            outputs=outputs,
+            trace=trace,
+        )
 
 
 def _prepare(
@@ -95,6 +109,7 @@ def _prepare(
     *,
     longest: int,
     recipe: Recipe,
+    outputs: bool,
     trace: Trace,
 ) -> Prepared:
     """Prune, calibrate, decide, run the float model; `given` is what the data holds of inputs."""
@@ -130,7 +145,7 @@ def _prepare(
     plan = FLOAT
     if recipe.quantize.scheme == "int8":
         trace.say("quantize", f"observing {len(data.calibration)} calibration samples")
-        plan = _quantize(model, reference, data, recipe, trace)
+        plan = _quantize(model, reference, data, recipe, outputs=outputs, trace=trace)
     elif recipe.quantize.scheme in WEIGHT_SCHEMES:
         plan = _quantize_weights(model, reference, data, recipe, trace)
     trace.say("evaluate", f"asking the float model for answers to {len(data.golden)} {data.judges}")
@@ -214,8 +229,15 @@ def _pooled(source: "Source", part: "Part") -> "ir.Model":
 
 
 def _quantize(
-    model: "ir.Model", reference: "ir.Model", data: "Dataset", recipe: Recipe, trace: Trace
+    model: "ir.Model",
+    reference: "ir.Model",
+    data: "Dataset",
+    recipe: Recipe,
+    *,
+    outputs: bool,
+    trace: Trace,
 ) -> Plan:
+    from edgecompile.graph import linears
     from edgecompile.quantize.choose_range import narrow_ranges
     from edgecompile.quantize.decide_plan import decide_plan
     from edgecompile.quantize.observe_histograms import observe_histograms
@@ -223,11 +245,18 @@ def _quantize(
 
     wishes = recipe.quantize
     with trace.step("quantize", "observe-ranges") as done:
-        observed = observe_ranges(reference, data.calibration)
+        if outputs:  # Linears that stay float are not joined, so each one's output is there
+            apart = Plan(kept_float={linear.name: "" for linear in linears(model.graph)})
+            reference = lower(model, apart, REFERENCE)
+        observed = observe_ranges(reference, data.calibration, outputs=outputs)
         done(reference)
     with trace.step("quantize", "decide-plan") as done:
         plan = decide_plan(
-            model, observed, equalise=wishes.equalise, correct_bias=wishes.bias_correction
+            model,
+            observed,
+            equalise=wishes.equalise,
+            correct_bias=wishes.bias_correction,
+            outputs=outputs,
         )
         done(model)
     if wishes.ranges != "minmax":
