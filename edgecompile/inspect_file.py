@@ -1,4 +1,4 @@
-"""What an .onnx file holds: size, operators, formats, embeddings, what is float, and why."""
+"""What an .onnx or .tflite file holds: size, operators, formats, embeddings, floats, and why."""
 
 import json
 from pathlib import Path
@@ -24,10 +24,14 @@ NOT_PLANNED = "not in the plan: its input was not observed, or its weight is not
 
 def inspect_file(path: Path) -> dict[str, Any]:
     """Return what a file or a bundle's artifact holds, as plain data."""
-    file = path / "model.onnx" if path.is_dir() else path
+    file = _artifact(path) if path.is_dir() else path
     if not file.is_file():
-        msg = f"{file}: no such file; give an .onnx file or a bundle's folder"
+        msg = f"{file}: no such file; give an .onnx or .tflite file, or a bundle's folder"
         raise ModelError(msg)
+    if file.suffix == ".tflite":
+        from edgecompile.tflite.inspect_tflite import inspect_tflite
+
+        return inspect_tflite(file)
     try:
         model = ir.load(file)
     except Exception as error:  # protobuf and onnx_ir each raise their own
@@ -48,6 +52,12 @@ def inspect_file(path: Path) -> dict[str, Any]:
         "embeddings": _embeddings(model),
         "linears": _linears(model),
     }
+
+
+def _artifact(folder: Path) -> Path:
+    """Return the model that a bundle's folder holds."""
+    found = [folder / name for name in ("model.onnx", "model.tflite")]
+    return next((file for file in found if file.is_file()), found[0])
 
 
 def _embeddings(model: ir.Model) -> list[dict[str, Any]]:

@@ -101,7 +101,7 @@ def test_a_foreign_target_cannot_be_measured(
         list(pipeline.build(tmp_path, ["x86-64:fastest"], tmp_path, LOOSE, pipeline.Trace()))
     assert str(caught.value) == (
         "x86-64:fastest cannot be measured: this host is riscv64, x86-64 is x86_64; choose one of"
-        " x86-64, x86-64:openvino"
+        " x86-64, x86-64:litert, x86-64:openvino"
     )
 
 

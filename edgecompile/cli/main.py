@@ -243,7 +243,7 @@ def inspect(
     target: str,
     as_json: bool,  # noqa: FBT001
 ) -> None:
-    """Show size, operators and number formats of FILE (.onnx or a bundle's folder)."""
+    """Show size, operators and number formats of FILE (.onnx, .tflite or a bundle's folder)."""
     from edgecompile.inspect_file import inspect_file
     from edgecompile.report import terminal
 
@@ -259,7 +259,8 @@ def inspect(
     if as_json:
         _print_json(found)
         return
-    click.echo(f"{found['file']}: {found['size_bytes']:,} bytes, opset {found['opset']}")
+    kind = f"opset {found['opset']}" if "opset" in found else f"TFLite, {found['signatures']}"
+    click.echo(f"{found['file']}: {found['size_bytes']:,} bytes, {kind}")
     for table in terminal.inspect_tables(found):
         _print(table)
 

@@ -40,10 +40,17 @@ FIXED_SHAPES = True
 """The artifact is written for a few text lengths."""
 HOW = "the artifact executed by LiteRT on this host's CPU (XNNPACK), texts padded to its lengths"
 MASK = "attention_mask"
+ONE_FILE_BYTES = 2_000_000_000
+"""Offsets in a flatbuffer have 31 bits."""
 
 
-def write(model: "ir.Model", folder: Path, metadata: Mapping[str, str]) -> list[str]:
-    """Write the artifact; return the names of its files."""
+def write(
+    model: "ir.Model",
+    folder: Path,
+    metadata: Mapping[str, str],
+    one_file_bytes: int = ONE_FILE_BYTES,
+) -> list[str]:
+    """Write the artifact; return the names of its files. More than `one_file_bytes` is an error."""
     from edgecompile.lower.litert.set_lengths import LENGTHS
     from edgecompile.tflite.flatbuffer import MIN_RUNTIME, File
     from edgecompile.tflite.write_graph import open_axis, write_graph
@@ -54,7 +61,7 @@ def write(model: "ir.Model", folder: Path, metadata: Mapping[str, str]) -> list[
     if not lengths:
         msg = f"axis '{axis}' is open: TFLite's shapes are fixed; say [shapes] buckets = [128]"
         raise UnsupportedError(msg)
-    file = File()
+    file = File(one_file_bytes)
     for length in lengths:
         write_graph(file, model, length)
     file.add_metadata("edgecompile", json.dumps(dict(metadata), sort_keys=True))

@@ -73,14 +73,11 @@ class Litert:
     """How LiteRT does: a text is padded to the next of the artifact's lengths, and masked."""
 
     def __init__(self):
-        """Import it, or its forerunner tflite-runtime."""
-        try:
-            import ai_edge_litert as package
-            from ai_edge_litert import interpreter
-        except ImportError:
-            import tflite_runtime as package
-            from tflite_runtime import interpreter
-        self.module, self.version = interpreter, package.__version__
+        """Import it."""
+        import ai_edge_litert
+        from ai_edge_litert import interpreter
+
+        self.module, self.version = interpreter, ai_edge_litert.__version__
 
     def open(self, path, threads):
         """Return a function (names of outputs, feed) -> arrays; 0 threads = all."""

@@ -21,8 +21,6 @@ VERSION = 3
 IDENTIFIER = b"TFL3"
 ALIGNMENT = 16
 """Bytes: the schema's `force_align` for buffers, which Python's writer leaves out."""
-LARGEST_BYTES = 2_000_000_000
-"""Offsets in a flatbuffer have 31 bits."""
 TYPES = {
     "float32": "FLOAT32", "float16": "FLOAT16", "int8": "INT8", "uint8": "UINT8", "int32": "INT32",
     "int64": "INT64", "bool": "BOOL",
@@ -60,8 +58,9 @@ class Signature:
 
 @dataclass(slots=True)
 class File:
-    """Collects what is written; `data` gives the bytes."""
+    """Collects what is written, at most `largest_bytes`; `data` gives the bytes."""
 
+    largest_bytes: int
     model: Any = field(default_factory=lambda: schema().ModelT())
     stored: dict[bytes, int] = field(default_factory=dict)
     codes: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -81,9 +80,9 @@ class File:
         key = hashlib.blake2b(raw, digest_size=16).digest()
         if key not in self.stored:
             self.size += len(raw)
-            if self.size > LARGEST_BYTES:
+            if self.size > self.largest_bytes:
                 msg = (
-                    f"the artifact would hold more than {LARGEST_BYTES / 1e9:g} GB, TFLite's limit;"
+                    f"a .tflite file holds at most {self.largest_bytes / 1e9:g} GB, this one more;"
                     " choose another engine, or prune the model"
                 )
                 raise UnsupportedError(msg)
