@@ -131,7 +131,7 @@ def load(name: str) -> Target:
     place = f"{engine}.forms"
     forms = fill(Forms, table.pop("forms", {}), path, place)
     shown = board if engine == machine.engine else f"{board}:{engine}"
-    given = asdict(machine) | {"name": shown, "engine": engine, "forms": forms}
+    given = asdict(machine) | {"name": shown, "engine": engine, "forms": forms, "lengths": ()}
     target = fill(Target, table, path, engine, given)
     _check(path, target)
     return target

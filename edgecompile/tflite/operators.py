@@ -269,20 +269,20 @@ def dequantize(graph: Subgraph, node: ir.Node) -> None:
 
 def fully_connected(graph: Subgraph, node: ir.Node) -> None:
     """Write y = x @ W^T + b: int8 by channel since version 5, of float x since 7."""
-    x, w = graph.of(node.inputs[0]), graph.of(node.inputs[3])
-    static = node.inputs[7] is not None
-    bias = None if node.inputs[6] is None else graph.of(node.inputs[6])
+    operands = [*node.inputs, *[None] * (9 - len(node.inputs))]  # the last may be left out
+    x, w, static = graph.of(operands[0]), graph.of(operands[3]), operands[7] is not None
+    bias = None if operands[6] is None else graph.of(operands[6])
     version, rounding = 1, None
     dtype: np.dtype[Any] = FLOAT
-    if node.inputs[4] is not None:
-        scale = _array(graph, node.inputs[4])
+    if operands[4] is not None:
+        scale = _array(graph, operands[4])
         w = graph.constant(w.name, _held(w), graph.file.rounding(scale))
         version = 7
     if static and bias is not None:
         version, dtype = 5, np.dtype(np.int8)
-        steps = scale * _array(graph, node.inputs[1]).reshape(1)
+        steps = scale * _array(graph, operands[1]).reshape(1)
         bias = graph.constant(bias.name, _held(bias), graph.file.rounding(steps))
-        rounding = _rounding(graph, node.inputs[7], node.inputs[8])
+        rounding = _rounding(graph, operands[7], operands[8])
     y = graph.output(node.outputs[0], (*x.shape[:-1], w.shape[0]), dtype, rounding)
     values = {"keepNumDims": True}
     graph.write("FULLY_CONNECTED", [x, w, bias], [y], "FullyConnectedOptions", version, **values)
