@@ -1,4 +1,4 @@
-"""A node of a lowered graph -> the one TFLite operator that computes it.
+"""A node of a lowered graph -> the TFLite operator that computes it (Conv: between two others).
 
 A writer works out its outputs' shapes. Versions are the oldest that have the kernel: a runtime
 refuses newer ones than it knows.
@@ -13,7 +13,7 @@ import onnx_ir as ir
 from edgecompile.graph import MICROSOFT, Array
 from edgecompile.lower.litert.expand_operators import RSQRT
 from edgecompile.lower.litert.quantize_linears import DOMAIN
-from edgecompile.tflite.flatbuffer import Rounding
+from edgecompile.tflite.flatbuffer import Rounding, schema
 from edgecompile.tflite.subgraph import Shape, Subgraph, Tensor, unsupported
 
 Writer = Callable[[Subgraph, ir.Node], None]
@@ -252,6 +252,37 @@ def expand(graph: Subgraph, node: ir.Node) -> None:
     graph.write("BROADCAST_TO", [x, vector(graph, node, "shape", shape)], [y], version=2)
 
 
+def convolution(graph: Subgraph, node: ir.Node) -> None:
+    """Write the convolution that cuts an image into patches: channels go last, and back."""
+    x, w = graph.of(node.inputs[0]), graph.of(node.inputs[1])
+    plain = [attribute(node, "group", 1), *attribute(node, "dilations", [1])]
+    padded = any(attribute(node, "pads", [0])) or attribute(node, "auto_pad", "NOTSET") != "NOTSET"
+    if w.array is None or len(x.shape) != 4 or set(plain) != {1} or padded:
+        what = "only constant 2-D ones without padding, groups and dilation are written"
+        raise unsupported(node, what)
+    high, wide = attribute(node, "strides", [1, 1])
+    sizes = [
+        (size - kernel) // stride + 1
+        for size, kernel, stride in zip(x.shape[2:], w.shape[2:], (high, wide), strict=True)
+    ]
+    last, shape = [0, 2, 3, 1], (x.shape[0], *sizes, w.shape[0])
+    image = graph.computed(f"{node.name}.image", [x.shape[axis] for axis in last], x.dtype)
+    graph.write("TRANSPOSE", [x, vector(graph, node, "last", last)], [image], "TransposeOptions")
+    kernel = graph.constant(w.name, np.ascontiguousarray(w.array.transpose(last)))
+    bias = graph.of(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
+    if bias is None:
+        bias = graph.constant(f"{node.name}.bias", np.zeros(w.shape[0], np.float32))
+    patches = graph.computed(f"{node.name}.patches", shape, x.dtype)
+    steps = {"strideH": high, "strideW": wide, "dilationHFactor": 1, "dilationWFactor": 1}
+    steps |= {"padding": schema().Padding.VALID}
+    graph.write("CONV_2D", [image, kernel, bias], [patches], "Conv2DOptions", **steps)
+    first = [0, 3, 1, 2]
+    y = graph.output(node.outputs[0], [shape[axis] for axis in first], x.dtype)
+    graph.write(
+        "TRANSPOSE", [patches, vector(graph, node, "first", first)], [y], "TransposeOptions"
+    )
+
+
 def quantize(graph: Subgraph, node: ir.Node) -> None:
     """Write float -> int8."""
     x = graph.of(node.inputs[0])
@@ -310,6 +341,7 @@ WRITERS: dict[tuple[str, str], Writer] = {
     **{("", name): reshape for name in RESHAPES},
     ("", "Cast"): cast,
     ("", "Concat"): join,
+    ("", "Conv"): convolution,
     ("", "CumSum"): running_sum,
     ("", "DequantizeLinear"): dequantize,
     ("", "Expand"): expand,
