@@ -141,6 +141,38 @@ def test_smoke_checks_a_litert_bundle(artifact: Path) -> None:
     assert f"litert {engine.runtime_version()}" in done.stdout
 
 
+PLAIN = {
+    "patches": "(float[b,3,8,12] x) => (float[b,5,2,3] y) { y = Conv<strides = [4, 4]>(x, w) }",
+    "overlap": "(float[b,3,8,12] x) => (float[b,5,5,9] y) { y = Conv(x, w) }",
+    "parts": "(float[b,6,4] x) => (float[b,6,2] y) { p, q = Split<axis = 2, num_outputs = 2>(x) y = Add(p, q) }",
+    "middle": "(float[b,6,4] x) => (float[b,2,4] y) { y = Slice(x, one, three, one) }",
+    "joined": "(float[b,6,4] x) => (float[b,6,8] y) { t = Tanh(x) y = Concat<axis=2>(x, t) }",
+    "where": "(float[b,6,4] x) => (float[b,6,4] y) { c = Greater(x, h) y = Where(c, x, h) }",
+    "row": "(float[b,6,4] x) => (float[b,4] y) { y = Gather<axis = 1>(x, zero) }",
+    "softmax": "(float[b,6,4] x) => (float[b,6,4] y) { y = Softmax(x) }",
+    "gelu": "(float[b,6,4] x) => (float[b,6,4] y) { y = Gelu(x) }",
+    "tanh": '(float[b,6,4] x) => (float[b,6,4] y) { y = Gelu<approximate = "tanh">(x) }',
+    "sum": "(float[b,6,4] x) => (float[b,4] y) { y = ReduceSum<keepdims = 0>(x, one) }",
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_operators_compute_what_onnxruntime_does(
+    name: str, graph: Callable[..., Any], run: Callable[..., list[Array]], tmp_path: Path
+) -> None:
+    """Each alone, in float; the writer's shapes are right, or LiteRT would not take them."""
+    random = np.random.default_rng(11)
+    constants = {"one": np.array([1]), "three": np.array([3]), "zero": np.array(0)}
+    constants |= {"h": np.float32(0.5), "w": random.normal(size=(5, 3, 4, 4)).astype(np.float32)}
+    model = graph(PLAIN[name], **constants)
+    shape = [size if isinstance(size, int) else 1 for size in model.graph.inputs[0].shape]
+    x = random.normal(size=shape).astype(np.float32)
+    (file,) = engine.write(model, tmp_path, {})
+    (found,), (wanted,) = engine.runner(tmp_path / file, 1)({"x": x}), run(model, {"x": x})
+    assert found.shape == wanted.shape
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=2e-5)
+
+
 # ------------------------------------------------------------------ errors
 
 
