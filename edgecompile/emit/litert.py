@@ -52,7 +52,7 @@ def write(
 ) -> list[str]:
     """Write the artifact; return the names of its files. More than `one_file_bytes` is an error."""
     from edgecompile.lower.litert.set_lengths import LENGTHS
-    from edgecompile.tflite.flatbuffer import MIN_RUNTIME, File
+    from edgecompile.tflite.flatbuffer import File
     from edgecompile.tflite.write_graph import open_axis, write_graph
 
     axis = open_axis(model)
@@ -65,7 +65,6 @@ def write(
     for length in lengths:
         write_graph(file, model, length)
     file.add_metadata("edgecompile", json.dumps(dict(metadata), sort_keys=True))
-    file.add_metadata(MIN_RUNTIME, "2.14.0".ljust(16, "\0"))
     (folder / ARTIFACT).write_bytes(file.data(f"edgecompile: {model.graph.name}"))
     return [ARTIFACT]
 

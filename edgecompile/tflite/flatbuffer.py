@@ -26,8 +26,6 @@ TYPES = {
     "int64": "INT64", "bool": "BOOL",
 }  # fmt: skip
 """The schema's names of numpy's types."""
-MIN_RUNTIME = "min_runtime_version"
-"""Metadata that TFLite's own tools know."""
 
 
 @cache

@@ -144,7 +144,8 @@ def test_smoke_checks_a_litert_bundle(artifact: Path) -> None:
 PLAIN = {
     "patches": "(float[b,3,8,12] x) => (float[b,5,2,3] y) { y = Conv<strides = [4, 4]>(x, w) }",
     "overlap": "(float[b,3,8,12] x) => (float[b,5,5,9] y) { y = Conv(x, w) }",
-    "parts": "(float[b,6,4] x) => (float[b,6,2] y) { p, q = Split<axis = 2, num_outputs = 2>(x) y = Add(p, q) }",
+    "parts": "(float[b,6,4] x) => (float[b,6,2] y)"
+    " { p, q = Split<axis = 2, num_outputs = 2>(x) y = Add(p, q) }",
     "middle": "(float[b,6,4] x) => (float[b,2,4] y) { y = Slice(x, one, three, one) }",
     "joined": "(float[b,6,4] x) => (float[b,6,8] y) { t = Tanh(x) y = Concat<axis=2>(x, t) }",
     "where": "(float[b,6,4] x) => (float[b,6,4] y) { c = Greater(x, h) y = Where(c, x, h) }",
