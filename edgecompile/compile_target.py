@@ -22,6 +22,9 @@ from edgecompile.trace import Trace
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from edgecompile.data.feed import Feed
+    from edgecompile.graph import FloatArray
+    from edgecompile.ladder import Ask
     from edgecompile.profile.choose_feeds import Timed
 
 
@@ -42,6 +45,7 @@ def compile_target(
 ) -> Bundle:
     """Compile for a target with its one engine, or with several and keep the fastest."""
     shared = len(trace.steps)
+    boards = [engines.fit_lengths(board, prepared.recipe, prepared.longest) for board in boards]
 
     def compile_into(board: Target, place: Path) -> Bundle:
         try:
@@ -184,7 +188,8 @@ def _climb(
     what = f"{board.name}: {shortfall(prepared, failed.accuracy, failed.emulated)}"
     trace.say("ladder", f"{what}; measuring what each layer loses")
     feeds = list(itertools.islice(prepared.data.calibration, SAMPLES))
-    ladder = measure_ladder(model, plan, board, engine.RUNGS, feeds, lower)
+    ask = _ask_artifact(board, prepared, feeds) if engine.ROUNDS_OUTPUTS else None
+    ladder = measure_ladder(model, plan, board, engine.RUNGS, feeds, lower, ask)
     worst = ladder.worst(model)
     if not prepared.recipe.quantize.ladder:
         msg = f"{what}; no {board.name} bundle was written; {worst}"
@@ -211,6 +216,19 @@ def _climb(
     trace.say("ladder", f"{board.name}: the gate holds after {count} of {len(ladder.moves)} moves")
     emit(board, prepared, plan, folder, trace)  # again: there lies the file of a later try
     return held[-1], {"ladder": ladder.table(model) | {"moves_made": count}}
+
+
+def _ask_artifact(board: Target, prepared: Prepared, feeds: "Sequence[Feed]") -> "Ask":
+    """Return a function that answers the feeds with the artifact of a plan."""
+    engine = engines.engine(board.engine)
+
+    def ask(plan: Plan) -> "list[list[FloatArray]]":
+        with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
+            lowered = lower(prepared.model, plan, board)
+            run = engine.runner(Path(scratch) / engine.write(lowered, Path(scratch), {})[0])
+            return [run(feed) for feed in feeds]
+
+    return ask
 
 
 def _profile(board: Target, prepared: Prepared, artifact: Path, trace: Trace) -> dict[str, Any]:
@@ -248,9 +266,11 @@ def _plan_table(model: "ir.Model", plan: Plan) -> dict[str, Any]:
         if not plan.weights
     }
     rungs = {linear.name: asdict(rung_of(plan, linear)) for linear in linears(model.graph)}
+    outputs = {name: {"low": y.low, "high": y.high} for name, y in plan.outputs.items()}
     return {
         "lowest": plan.lowest,
         "activations": activations,
+        **({"outputs": outputs} if outputs else {}),
         "linears": rungs,
         "embeddings": plan.embeddings or "float",
     }

@@ -1,6 +1,7 @@
 """An engine is a module of `emit/`.
 
-It has write, runner, runtime_version, HOW, LOOKUPS, RUNGS, WEIGHTS, WITHOUT_VNNI.
+It has write, runner, runtime_version, HOW, LOOKUPS, RUNGS, WEIGHTS, WITHOUT_VNNI, PACKAGE,
+ROUNDS_OUTPUTS, FIXED_SHAPES.
 """
 
 import importlib
@@ -9,7 +10,7 @@ from types import ModuleType
 
 from edgecompile.errors import MissingRuntimeError, UnsupportedError
 from edgecompile.plan import Plan
-from edgecompile.recipe import WEIGHT_SCHEMES
+from edgecompile.recipe import WEIGHT_SCHEMES, Recipe
 from edgecompile.target import Target, version
 
 REFERENCE = "onnxruntime"
@@ -26,7 +27,8 @@ def check_installed(target: Target) -> None:
     here = engine(target.engine).runtime_version()
     if version(here) < version(target.runtime):
         fault = f"{here} is too old for {target.name}"
-        raise MissingRuntimeError(target.engine, fault, f"{target.engine}{target.runtime}")
+        package = engine(target.engine).PACKAGE
+        raise MissingRuntimeError(target.engine, fault, f"{package}{target.runtime}")
 
 
 def check_scheme(target: Target, scheme: str) -> None:
@@ -49,6 +51,22 @@ def check_scheme(target: Target, scheme: str) -> None:
             f" allows {target.runtime}; raise `runtime` there, or choose another scheme"
         )
         raise UnsupportedError(msg)
+
+
+def rounds_outputs(target: Target) -> bool:
+    """Say whether a target's engine rounds what Linears give."""
+    return bool(engine(target.engine).ROUNDS_OUTPUTS)
+
+
+def fit_lengths(target: Target, recipe: Recipe, longest: int) -> Target:
+    """Return the target with the token counts of its artifact, if its engine fixes shapes.
+
+    Those of [shapes] buckets or, by default, those that [profile] times; and the longest.
+    """
+    if not engine(target.engine).FIXED_SHAPES:
+        return target
+    wished = recipe.shapes.buckets or recipe.profile.sequence
+    return replace(target, lengths=tuple(sorted({*(n for n in wished if n < longest), longest})))
 
 
 def fit_plan(plan: Plan, target: Target) -> Plan:

@@ -78,6 +78,19 @@ def no_attention(model: ir.Model) -> str | None:
     return None
 
 
+def no_layer_norms(model: ir.Model) -> str | None:
+    """No LayerNormalization over the last axis is left."""
+    for node in model.graph:
+        if node.op_type == "LayerNormalization" and _over_last(node):
+            return f"node '{node.name}' is a LayerNormalization"
+    return None
+
+
+def _over_last(node: ir.Node) -> bool:
+    axis = node.attributes.get("axis")
+    return axis is None or axis.as_int() == -1
+
+
 def attention_runs(model: ir.Model) -> str | None:
     """Every Attention is in a form that onnxruntime runs (its mask has a row for each query)."""
     for node in model.graph:

@@ -1,4 +1,4 @@
-"""What an .onnx file holds: size, operators, formats, embeddings, what is float, and why."""
+"""What an .onnx or .tflite file holds: size, operators, formats, embeddings, floats, and why."""
 
 import json
 from pathlib import Path
@@ -31,6 +31,11 @@ def inspect_file(path: Path) -> dict[str, Any]:
 
     A Hugging Face directory of a native family is shown as the graph that is exported from it.
     """
+    tflite = path / "model.tflite" if path.is_dir() else path
+    if tflite.suffix == ".tflite" and tflite.is_file():
+        from edgecompile.tflite.inspect_tflite import inspect_tflite
+
+        return inspect_tflite(tflite)
     file, model = _open(path)
     formats: dict[str, int] = {}
     for value in model.graph.initializers.values():
@@ -61,7 +66,8 @@ def _open(path: Path) -> tuple[Path, ir.Model]:
     files = [path / name for name in (ARTIFACT, STUDENT)] if path.is_dir() else [path]
     file = next((file for file in files if file.is_file()), files[0])
     if not file.is_file():
-        msg = f"{file}: no such file; give an .onnx file, or the folder of a bundle or a model"
+        known = "give an .onnx or .tflite file, or the folder of a bundle or a model"
+        msg = f"{file}: no such file; {known}"
         raise ModelError(msg)
     try:
         return file, ir.load(file)

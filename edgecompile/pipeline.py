@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edgecompile import fastest, files, target
+from edgecompile import engines, fastest, files, target
 from edgecompile.compile_target import Bundle, compile_target
 from edgecompile.prepare import prepare, prepare_parts
 from edgecompile.recipe import Recipe
@@ -29,7 +29,9 @@ def build(
         fastest.check_runs(boards, recipe.quantize.scheme)
     source = find_source(model)
     with files.output_folder(output):
-        for prepared in prepare_parts(source, recipe, trace, wanted[0][0]):
+        outputs = any(engines.rounds_outputs(board) for boards in wanted for board in boards)
+        first = wanted[0][0]
+        for prepared in prepare_parts(source, recipe, trace, first, outputs=outputs):
             for boards in wanted:
                 folder = output / f"{prepared.name}-{boards[0].folder}"
                 with files.staged_folder(folder) as scratch:

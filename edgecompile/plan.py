@@ -28,8 +28,19 @@ class Activation:
 
 
 @dataclass(frozen=True, slots=True)
+class Output:
+    """What a Linear gives, where an engine must round that too: range of y / smoothing, [C]."""
+
+    low: float
+    high: float
+    smoothing: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Activations by tensor name; Linears that stay float, each with the reason.
+
+    `outputs` are by the name of the tensor that a Linear makes; empty where no engine rounds it.
 
     `embeddings` is the tables' format: "int8", "int4" where only weights are rounded, "" for float.
     `weights` is "int8" or "int4" where only weights are rounded, by blocks, and no range is used.
@@ -39,6 +50,7 @@ class Plan:
     kept_float: Mapping[str, str] = field(default_factory=dict)
     embeddings: str = ""
     weights: str = ""
+    outputs: Mapping[str, Output] = field(default_factory=dict)
 
     @property
     def lowest(self) -> str:

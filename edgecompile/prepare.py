@@ -59,9 +59,9 @@ class Prepared:
         return [str(value.name) for value in self.model.graph.outputs]
 
 
-def prepare(source: "Source", recipe: Recipe, trace: Trace) -> Prepared:
+def prepare(source: "Source", recipe: Recipe, trace: Trace, *, outputs: bool = False) -> Prepared:
     """Do once what all targets share, for a model that is one graph."""
-    return next(prepare_parts(source, recipe, trace))
+    return next(prepare_parts(source, recipe, trace, outputs=outputs))
 
 
 def prepare_parts(
@@ -71,10 +71,12 @@ def prepare_parts(
     board: Target | None = None,
     *,
     quantized: bool = True,
+    outputs: bool = False,
 ) -> Iterator[Prepared]:
     """Export a model; for each of its parts, do once what all targets share.
 
     Budgets of [prune] are spent on `board`. Not `quantized`, the plan is empty.
+    `outputs` says that an engine rounds what Linears give: it is observed too.
     """
     from edgecompile.data.dataset import choose_data
     from edgecompile.data.limits import longest_sequence
@@ -104,6 +106,7 @@ def prepare_parts(
             trace=trace,
             board=board,
             quantized=quantized,
+            outputs=outputs,
         )
 
 
@@ -115,6 +118,7 @@ def _prepare(
     *,
     longest: int,
     recipe: Recipe,
+    outputs: bool,
     trace: Trace,
     board: Target | None,
     quantized: bool,
@@ -155,7 +159,7 @@ def _prepare(
     scheme = recipe.quantize.scheme if quantized else "none"
     if scheme == "int8":
         trace.say("quantize", f"observing {len(data.calibration)} calibration samples")
-        plan = _quantize(model, reference, data, recipe, trace)
+        plan = _quantize(model, reference, data, recipe, outputs=outputs, trace=trace)
     elif scheme in WEIGHT_SCHEMES:
         plan = _quantize_weights(model, reference, data, recipe, trace)
     trace.say("evaluate", f"asking the float model for answers to {len(data.golden)} {data.judges}")
@@ -239,8 +243,15 @@ def _pooled(source: "Source", part: "Part") -> "ir.Model":
 
 
 def _quantize(
-    model: "ir.Model", reference: "ir.Model", data: "Dataset", recipe: Recipe, trace: Trace
+    model: "ir.Model",
+    reference: "ir.Model",
+    data: "Dataset",
+    recipe: Recipe,
+    *,
+    outputs: bool,
+    trace: Trace,
 ) -> Plan:
+    from edgecompile.graph import linears
     from edgecompile.quantize.choose_range import narrow_ranges
     from edgecompile.quantize.decide_plan import decide_plan
     from edgecompile.quantize.observe_histograms import observe_histograms
@@ -248,11 +259,18 @@ def _quantize(
 
     wishes = recipe.quantize
     with trace.step("quantize", "observe-ranges") as done:
-        observed = observe_ranges(reference, data.calibration)
+        if outputs:  # Linears that stay float are not joined, so each one's output is there
+            apart = Plan(kept_float={linear.name: "" for linear in linears(model.graph)})
+            reference = lower(model, apart, REFERENCE)
+        observed = observe_ranges(reference, data.calibration, outputs=outputs)
         done(reference)
     with trace.step("quantize", "decide-plan") as done:
         plan = decide_plan(
-            model, observed, equalise=wishes.equalise, correct_bias=wishes.bias_correction
+            model,
+            observed,
+            equalise=wishes.equalise,
+            correct_bias=wishes.bias_correction,
+            outputs=outputs,
         )
         done(model)
     if wishes.ranges != "minmax":

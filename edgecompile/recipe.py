@@ -21,9 +21,14 @@ class ModelTable:
 
 @dataclass(frozen=True, slots=True)
 class ShapesTable:
-    """`sequence` is [shortest, longest]: longer texts are cut; the artifact takes any between."""
+    """`sequence` is [shortest, longest]: longer texts are cut; the artifact takes any between.
+
+    `buckets` are the token counts that an engine of fixed shapes pads to, besides the longest; by
+    default those of [profile].
+    """
 
     sequence: tuple[int, ...] = (1, 512)
+    buckets: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +278,10 @@ def _check(path: Path, recipe: Recipe) -> None:
     demand(
         len(low_high) == 2 and 1 <= low_high[0] <= low_high[1],
         "[shapes] sequence: must be [shortest, longest], for example [8, 512]",
+    )
+    demand(
+        all(1 <= n <= low_high[1] for n in recipe.shapes.buckets),
+        f"[shapes] buckets: must lie between 1 and {low_high[1]}, the longest sequence",
     )
     demand(recipe.calibration.samples >= 1, "[calibration] samples: must be at least 1")
     for key in ("ffn", "heads"):

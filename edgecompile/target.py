@@ -41,6 +41,7 @@ class Target:
 
     `activation` is the type that the engine's int8 kernels want ("uint8" or "int8"); `weight` is
     "int8", or "int8-pairs" where two products are summed in 16 bits and must not saturate.
+    `lengths` are the token counts that an engine of fixed shapes is written for: the build says.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Target:
     runtime: str
     cpu_features: tuple[str, ...] = ()
     forms: Forms = Forms()
+    lengths: tuple[int, ...] = ()
 
     @property
     def folder(self) -> str:
@@ -129,7 +131,7 @@ def load(name: str) -> Target:
     place = f"{engine}.forms"
     forms = fill(Forms, table.pop("forms", {}), path, place)
     shown = board if engine == machine.engine else f"{board}:{engine}"
-    given = asdict(machine) | {"name": shown, "engine": engine, "forms": forms}
+    given = asdict(machine) | {"name": shown, "engine": engine, "forms": forms, "lengths": ()}
     target = fill(Target, table, path, engine, given)
     _check(path, target)
     return target

@@ -16,6 +16,7 @@ from edgecompile.recipe import GateTable, ProfileTable, Recipe
 LOOSE = Recipe(profile=ProfileTable((8,), 3), gate=GateTable(0.9, 0.5))
 BOARDS = target.load_each("x86-64:fastest")
 ENGINES = [board.engine for board in BOARDS]
+TWO = BOARDS[:2]
 
 
 def bundle_in(board: target.Target, folder: Path) -> pipeline.Bundle:
@@ -73,7 +74,7 @@ def test_an_engine_that_fails_is_told_of(error: Exception, tmp_path: Path) -> No
             raise error
         return bundle_in(board, folder)
 
-    found = fastest.compile_fastest(BOARDS, tmp_path, compile_into, timed(**{ENGINES[1]: 3.0}))
+    found = fastest.compile_fastest(TWO, tmp_path, compile_into, timed(**{ENGINES[1]: 3.0}))
     assert found.manifest["engine"] == ENGINES[1]
     assert found.manifest["engines"][0] == {
         "engine": ENGINES[0], "kept": False, "ms": None, "why": str(error),
@@ -83,13 +84,13 @@ def test_an_engine_that_fails_is_told_of(error: Exception, tmp_path: Path) -> No
 
 def test_when_none_passes_the_gate_speaks(tmp_path: Path) -> None:
     """A gate's failure says more than a runtime that is not there."""
-    errors = dict(zip(ENGINES, [MissingRuntimeError("qnn"), GateError("below it")], strict=True))
+    errors = dict(zip(ENGINES, [MissingRuntimeError("qnn"), GateError("below it")], strict=False))
 
     def compile_into(board: target.Target, _folder: Path) -> pipeline.Bundle:
         raise errors[board.engine]
 
     with pytest.raises(GateError, match="below it"):
-        fastest.compile_fastest(BOARDS, tmp_path, compile_into, timed())
+        fastest.compile_fastest(TWO, tmp_path, compile_into, timed())
 
 
 def test_a_foreign_target_cannot_be_measured(
@@ -101,7 +102,7 @@ def test_a_foreign_target_cannot_be_measured(
         list(pipeline.build(tmp_path, ["x86-64:fastest"], tmp_path, LOOSE, pipeline.Trace()))
     assert str(caught.value) == (
         "x86-64:fastest cannot be measured: this host is riscv64, x86-64 is x86_64; choose one of"
-        " x86-64, x86-64:openvino"
+        " x86-64, x86-64:litert, x86-64:openvino"
     )
 
 
@@ -133,13 +134,13 @@ def test_engines_are_measured_and_shown(
 
 def test_an_engine_without_the_scheme_is_left_out(tmp_path: Path) -> None:
     """The others are timed; its row says why it was not built."""
-    reason = "is not made for openvino"
+    reason = "is not made for it"
 
     def compile_into(board: target.Target, folder: Path) -> pipeline.Bundle:
-        if board.engine == "openvino":
+        if board.engine == ENGINES[1]:
             raise UnsupportedError(reason)
         return bundle_in(board, folder)
 
-    found = fastest.compile_fastest(BOARDS, tmp_path, compile_into, timed(onnxruntime=1.0))
+    found = fastest.compile_fastest(TWO, tmp_path, compile_into, timed(onnxruntime=1.0))
     rows = {row["engine"]: row["why"] for row in found.manifest["engines"]}
-    assert rows == {"onnxruntime": "the fastest", "openvino": reason}
+    assert rows == {"onnxruntime": "the fastest", ENGINES[1]: reason}

@@ -18,8 +18,9 @@ import edgecompile
 from edgecompile import passes, pipeline, target
 from edgecompile.errors import NeedError, PromiseError
 from edgecompile.facts import Fact, sentence
+from edgecompile.graph import linears
 from edgecompile.passes import Pass
-from edgecompile.plan import FLOAT
+from edgecompile.plan import Plan
 from edgecompile.probe import take_probe
 from edgecompile.quantize.decide_plan import decide_plan
 from edgecompile.quantize.observe_ranges import observe_ranges
@@ -182,7 +183,8 @@ def contexts(stage: str, model: ir.Model) -> list[dict[str, Any]]:
     """Return what passes of a stage may ask for: once for each target that the stage serves."""
     if stage == "canonicalise":
         return [{"probe": take_probe(model)}]
-    reference = pipeline.lower(model, FLOAT, target.REFERENCE)
+    apart = Plan(kept_float={linear.name: "" for linear in linears(model.graph)})
+    reference = pipeline.lower(model, apart, target.REFERENCE)
     random = np.random.default_rng(3)
     feeds = [
         {
@@ -191,7 +193,7 @@ def contexts(stage: str, model: ir.Model) -> list[dict[str, Any]]:
         }
         for n in (4, 9)
     ]
-    plan = decide_plan(model, observe_ranges(reference, feeds))
+    plan = decide_plan(model, observe_ranges(reference, feeds, outputs=True), outputs=True)
     boards = [target.load(name) for name in target.names()]
     served = [b for b in boards if f"lower/{b.engine}" == stage] or [target.REFERENCE]
     return [{"plan": plan, "target": board} for board in served]

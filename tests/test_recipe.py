@@ -169,6 +169,10 @@ def test_every_type_is_checked(write: Path, table: str, key: str, value: str) ->
             )
             for wrong in ("[]", "[8]", "[0, 8]", "[9, 8]", "[1, 2, 3]")
         ),
+        (
+            "[shapes]\nbuckets = [16, 1024]\n",
+            "R, [shapes] buckets: must lie between 1 and 512, the longest sequence",
+        ),
         ("[calibration]\nsamples = 0\n", "R, [calibration] samples: must be at least 1"),
         (
             "[prune]\nlatency = 1.5\n",

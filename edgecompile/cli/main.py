@@ -260,7 +260,8 @@ def inspect(
     if as_json:
         _print_json(found)
         return
-    click.echo(f"{found['file']}: {found['size_bytes']:,} bytes, opset {found['opset']}")
+    kind = f"opset {found['opset']}" if "opset" in found else f"TFLite, {found['signatures']}"
+    click.echo(f"{found['file']}: {found['size_bytes']:,} bytes, {kind}")
     for table in terminal.inspect_tables(found):
         _print(table)
 

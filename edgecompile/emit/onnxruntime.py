@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from edgecompile.graph import FloatArray
 
 ARTIFACT = "model.onnx"
+PACKAGE = "onnxruntime"
+"""What pip installs."""
+ROUNDS_OUTPUTS = FIXED_SHAPES = False
+"""Linears give float; any batch and length goes."""
 RUNGS = ("dynamic",)
 """What this engine has between int8 and float."""
 WEIGHTS = {"int4-weights": (1, 17), "int8-weights": (1, 23)}

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["ARTIFACT", "HOW", "LOOKUPS", "RUNGS", "WEIGHTS", "WITHOUT_VNNI"]
 __all__ += ["runner", "runtime_version", "write"]
 
+PACKAGE = "openvino"
+"""What pip installs."""
+ROUNDS_OUTPUTS = FIXED_SHAPES = False
+"""Linears give float; any batch and length goes."""
 RUNGS = ()
 """What this engine has between int8 and float."""
 LOOKUPS: dict[str, tuple[int, int]] = {}

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Check this bundle on this machine: python smoke.py
 
-Needs Python 3.9 or newer, numpy and the engine's runtime (onnxruntime, openvino), and nothing
-else. It verifies the files' hashes, runs the golden inputs, compares with the float model's
-answers, measures latency, and writes measured.json. Exit code 0: all is well. 1: something is not,
-and the line says what.
+Needs Python 3.9 or newer, numpy and the engine's runtime (onnxruntime, openvino, ai-edge-litert),
+and nothing else. It verifies the files' hashes, runs the golden inputs, compares with the float
+model's answers, measures latency, and writes measured.json. Exit code 0: all is well. 1: something
+is not, and the line says what.
 """
 
 import hashlib
@@ -69,6 +69,61 @@ class Openvino:
         return run
 
 
+class Litert:
+    """How LiteRT does: a text is padded to the next of the artifact's lengths, and masked."""
+
+    def __init__(self):
+        """Import it."""
+        import ai_edge_litert
+        from ai_edge_litert import interpreter
+
+        self.module, self.version = interpreter, ai_edge_litert.__version__
+
+    def open(self, path, threads):
+        """Return a function (names of outputs, feed) -> arrays; 0 threads = all."""
+        count = threads or os.cpu_count()
+        opened = self.module.Interpreter(model_path=path, num_threads=count)
+        calls = [opened.get_signature_runner(key) for key in opened.get_signature_list()]
+        calls.sort(key=lambda call: sum(sum(d["shape"]) for d in call.get_input_details().values()))
+
+        def run(names, feed):
+            call = next(call for call in calls if self.holds(call, feed))
+            details, length, padded = call.get_input_details(), 0, {}
+            for name, detail in details.items():
+                given = feed[name].shape
+                padded[name] = pad(feed[name].astype(detail["dtype"]), detail["shape"])
+                length = max(
+                    [length, *(n for n, s in zip(given, detail["shape_signature"]) if s < 0)]
+                )
+            answers, shapes = call(**padded), call.get_output_details()
+            signatures = {name: shapes[name]["shape_signature"] for name in names or answers}
+            return [
+                answers[name][tuple(slice(length if s < 0 else None) for s in signature)]
+                for name, signature in signatures.items()
+            ]
+
+        return run
+
+    @staticmethod
+    def holds(call, feed):
+        """Say whether a signature's inputs are as long as a feed, or longer."""
+        details = call.get_input_details().items()
+        return all(n <= s for k, d in details for n, s in zip(feed[k].shape, d["shape"]))
+
+
+def pad(array, shape):
+    """Return an array in a larger shape, zeros behind."""
+    import numpy
+
+    padded = numpy.zeros(shape, array.dtype)
+    padded[tuple(slice(n) for n in array.shape)] = array
+    return padded
+
+
+PACKAGES = {"litert": "ai-edge-litert"}
+"""What pip calls an engine that it calls otherwise."""
+
+
 def check_python(engine):
     """Import what is needed, or say how to get it."""
     try:
@@ -76,7 +131,7 @@ def check_python(engine):
 
         return numpy, globals()[engine.title()]()
     except ImportError as error:
-        fail(f"{error.name} is missing here: pip install numpy {engine}")
+        fail(f"{error.name} is missing here: pip install numpy {PACKAGES.get(engine, engine)}")
     except KeyError:
         fail(f"files: manifest.json names the engine {engine!r}, which this smoke.py has not")
 
@@ -97,7 +152,8 @@ def check_runtime(manifest, engine, version):
     oldest = manifest["runtime"].lstrip(">=")
     numbers = [[int(n) for n in v.split(".")[:2]] for v in (version, oldest)]
     if numbers[0] < numbers[1]:
-        fail(f"runtime: {engine} {version} is too old: pip install '{engine}>={oldest}'")
+        package = PACKAGES.get(engine, engine)
+        fail(f"runtime: {engine} {version} is too old: pip install '{package}>={oldest}'")
     print(f"ok    runtime: {engine} {version} ({manifest['runtime']} needed)")
 
 

@@ -7,12 +7,13 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecompile.graph import FloatArray, Linear, linears, weight_of
-from edgecompile.plan import Activation, Plan
+from edgecompile.plan import Activation, Output, Plan
 from edgecompile.quantize.observe_ranges import Observed
 
 ALPHA = {"LayerNormalization": 0.7, "Attention": 0.6, "Gelu": 0.8, "Relu": 0.8}
 """How far a tensor's outliers move into the weights, by the operator that makes the tensor."""
 OTHER_ALPHA = 0.5
+SMALL_PEAK = 1e-3
 SMALL_SHARE = 0.02
 """A last layer with at most this share of all weights stays float: nothing is lost by it."""
 
@@ -23,10 +24,12 @@ def decide_plan(
     *,
     equalise: bool = True,
     correct_bias: bool = True,
+    outputs: bool = False,
 ) -> Plan:
     """Return the plan for a canonical graph and what calibration saw of it.
 
-    Without equalisation all factors are 1; without bias correction all means are 0.
+    Without equalisation all factors are 1; without bias correction all means are 0. With outputs,
+    the plan states what each of its Linears gives, too.
     """
     readers: dict[str, list[Linear]] = {}
     kept = small_outputs(model)
@@ -50,7 +53,11 @@ def decide_plan(
             activation = _activation(observed[name], s, alpha)
             none = np.zeros_like(activation.mean)
             activations[name] = activation if correct_bias else replace(activation, mean=none)
-    return Plan(activations, kept, embeddings="int8")
+    given: dict[str, Output] = {}
+    if outputs:
+        names = [str(user.y.name) for users in readers.values() for user in users]
+        given = {name: _output(observed[name], equalise=equalise) for name in names}
+    return Plan(activations, kept, embeddings="int8", outputs=given)
 
 
 def small_outputs(model: ir.Model) -> dict[str, str]:
@@ -89,6 +96,20 @@ def _alpha(user: Linear) -> float:
 def _activation(seen: Observed, s: FloatArray, alpha: float) -> Activation:
     low, high = float((seen.low / s).min()), float((seen.high / s).max())
     return Activation(low, high, s, (seen.mean / s).astype(np.float32), alpha)
+
+
+def _output(seen: Observed, *, equalise: bool) -> Output:
+    s = output_factors(seen.peak) if equalise else np.ones_like(seen.peak)
+    return Output(float((seen.low / s).min()), float((seen.high / s).max()), s)
+
+
+def output_factors(peak: FloatArray) -> FloatArray:
+    """Return s [C]: all channels of y / s have the same range, max |y| being `peak` [C].
+
+    Channels that hardly move are not blown up: they count as at least 1/1000 of the widest.
+    """
+    s = np.maximum(peak, max(SMALL_PEAK * float(peak.max()), 1e-30))
+    return np.asarray(s / np.exp(np.log(s).mean()), np.float32)
 
 
 def equalising_factors(peak: FloatArray, weights: list[FloatArray], alpha: float) -> FloatArray:

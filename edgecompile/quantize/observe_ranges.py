@@ -44,9 +44,17 @@ class Observed:
         self.tokens += len(rows)
 
 
-def observe_ranges(model: ir.Model, feeds: Iterable[Feed]) -> dict[str, Observed]:
-    """Return what each Linear's input showed; `model` must be in a form that onnxruntime runs."""
-    names = sorted({str(linear.x.name) for linear in linears(model.graph)})
+def observe_ranges(
+    model: ir.Model, feeds: Iterable[Feed], *, outputs: bool = False
+) -> dict[str, Observed]:
+    """Return what each Linear's input showed, and its output if asked, by tensor.
+
+    `model` must be in a form that onnxruntime runs; for outputs, its Linears must be apart.
+    """
+    every = list(linears(model.graph))
+    seen = {str(linear.x.name) for linear in every}
+    seen |= {str(linear.y.name) for linear in every} if outputs else set()
+    names = sorted(seen)
     observed: dict[str, Observed] = {}
     for name, rows in observed_rows(model, names, feeds):
         if name not in observed:

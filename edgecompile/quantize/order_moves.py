@@ -106,7 +106,7 @@ def only(model: ir.Model, plan: Plan, tensor: str, rung: str) -> Plan:
         return Plan(embeddings=plan.embeddings)
     kept = {n: w for n, w in plan.kept_float.items() if n in readers(model, tensor)}
     activation = replace(plan.activations[tensor], dynamic="tried" if rung == "dynamic" else "")
-    return Plan({tensor: activation}, kept, weights=plan.weights)
+    return Plan({tensor: activation}, kept, weights=plan.weights, outputs=plan.outputs)
 
 
 def readers(model: ir.Model, tensor: str) -> list[str]:

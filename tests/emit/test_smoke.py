@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from edgecompile import emit, files, pipeline
+from edgecompile.engines import engine
 from edgecompile.recipe import GateTable, ProfileTable, Recipe
 from edgecompile.target import NOT_ENGINES
 
@@ -60,8 +61,8 @@ def test_smoke_imports_only_numpy_and_the_runtime(bundle: Path) -> None:
     imported = {line.split()[1] for line in text.splitlines() if line.strip().startswith("import ")}
     imported |= {line.split()[1] for line in text.splitlines() if line.startswith("from ")}
     outside = imported - set(sys.stdlib_module_names)
-    engines = {m.name for m in pkgutil.iter_modules(emit.__path__) if m.name not in NOT_ENGINES}
-    assert outside == {"numpy", *engines}
+    names = [m.name for m in pkgutil.iter_modules(emit.__path__) if m.name not in NOT_ENGINES]
+    assert outside == {"numpy", *(engine(name).PACKAGE.replace("-", "_") for name in names)}
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "golden.npz", "smoke.py"])

@@ -205,3 +205,23 @@ def test_scales_and_zero_points_are_those_of_the_paper(
     found = affine(low, high)
     assert found[0] == pytest.approx(scale)
     assert found[1] == zero
+
+
+# ------------------------------------------------------------------ outputs
+
+
+def test_outputs_get_one_range_for_all_channels(graph: Parse) -> None:
+    """Asked for, each planned Linear's output is divided by its channels' sizes, mean factor 1."""
+    model = graph(TEXT, **NUMBERS)
+    low = np.array([-1, -2, -4, -8, -0.5, -3, -1, 0], np.float32)
+    observed = {name: seen(low, -0.5 * low) for name in ("r", "t", "a", "y")}
+    assert decide_plan(model, observed).outputs == {}
+    outputs = decide_plan(model, observed, outputs=True).outputs
+    assert set(outputs) == {"a", "y"}
+    s = outputs["a"].smoothing
+    np.testing.assert_allclose(np.log(s).mean(), 0, atol=1e-6)
+    np.testing.assert_allclose((low / s)[:-1], outputs["a"].low, rtol=1e-5)
+    assert outputs["a"].high == pytest.approx(-0.5 * outputs["a"].low)
+    assert s[-1] == pytest.approx(s.max() / 1000)
+    flat = decide_plan(model, observed, equalise=False, outputs=True).outputs["a"]
+    assert (flat.low, flat.high, set(flat.smoothing)) == (-8, 4, {1})

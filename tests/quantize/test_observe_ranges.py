@@ -66,6 +66,16 @@ def test_ranges_and_means_are_numpys(model: ir.Model) -> None:
         np.testing.assert_allclose(seen.peak, np.abs(rows).max(axis=0), rtol=1e-6, atol=1e-6)
 
 
+def test_outputs_are_observed_where_asked(model: ir.Model) -> None:
+    """What each Linear gives, before what comes behind it."""
+    samples = feeds(5, 1, 9)
+    observed = observe_ranges(model, samples, outputs=True)
+    assert sorted(observed) == ["h", "r", "x", "y"]
+    h = tokens(samples) @ NUMBERS["w"]
+    np.testing.assert_allclose(observed["h"].low, h.min(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(observed["h"].high, h.max(axis=0), rtol=1e-5)
+
+
 def test_padding_is_left_out(model: ir.Model) -> None:
     """Samples with padding show what they show without."""
     plain, padded = (observe_ranges(model, feeds(5, 3, padded=n)) for n in (0, 4))

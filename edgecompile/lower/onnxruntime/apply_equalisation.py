@@ -28,6 +28,11 @@ from edgecompile.plan import Plan
 @rewrite(needs=[linears_are_matmuls], gives=[equalised])
 def apply_equalisation(model: ir.Model, plan: Plan) -> ir.Model:
     """Divide each planned activation by its factors and multiply the weights that read it."""
+    return equalise(model, plan, into_values=True)
+
+
+def equalise(model: ir.Model, plan: Plan, *, into_values: bool) -> ir.Model:
+    """Return the equalised graph; behind an attention, v's Linear takes the factors if it may."""
     model = model.clone()
     readers: dict[str, list[Linear]] = {}
     by_output = {linear.y.name: linear for linear in linears(model.graph)}
@@ -46,7 +51,8 @@ def apply_equalisation(model: ir.Model, plan: Plan) -> ir.Model:
             if weight not in scaled:  # a plan gives all readers of a shared weight the same factors
                 _rescale(model.graph, weight, s[:, None])
                 scaled.add(weight)
-        source = _value_projection(value, by_output, len(readers[name]))
+        count = len(readers[name])
+        source = _value_projection(value, by_output, count) if into_values else None
         if source is not None:
             _rescale(model.graph, source.weight, 1 / s)
             if source.bias is not None:

@@ -1,0 +1,1 @@
+"""TFLite's file format: a lowered graph of standard operators -> a flatbuffer."""
