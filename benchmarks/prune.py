@@ -25,7 +25,7 @@ from edgecompile.target import REFERENCE
 from edgecompile.trace import Trace
 
 LONGEST = 256
-WAYS = (("magnitude", False), ("activation", False), ("activation", True), ("second-order", True))
+WAYS = (("magnitude", False), ("activation", True), ("second-order", True))
 CUTS = {(0.25, 0.0): 0.984, (0.5, 0.0): 0.955, (0.25, 0.25): 0.95, (0.5, 0.25): None}
 """Shares of FFN channels and heads, and the mean cosine that is wanted of the last way."""
 WANTED_SECONDS = 60
