@@ -75,7 +75,9 @@ def test_a_record_of_anything_else_is_not_believed(
 
 def test_what_is_no_model_is_told(tmp_path: Path) -> None:
     """One line."""
-    with pytest.raises(ModelError, match=r"give an .onnx or .tflite file, or the folder of a bundle or a"):
+    with pytest.raises(
+        ModelError, match=r"give an .onnx or .tflite file, or the folder of a bundle or a"
+    ):
         inspect_file(tmp_path)
 
 
