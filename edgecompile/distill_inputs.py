@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgecompile.errors import DataError, RecipeError
-from edgecompile.plan import FLOAT, Plan
+from edgecompile.plan import Plan
 from edgecompile.recipe import Recipe
 from edgecompile.trace import Trace
 
@@ -133,11 +133,10 @@ def planner(opened: Opened, recipe: Recipe) -> "Callable[[ir.Model], Plan]":
     """Return the function that plans int8 for a student, as a build would."""
     from edgecompile.quantize.decide_plan import decide_plan
     from edgecompile.quantize.observe_ranges import observe_ranges
-    from edgecompile.stages import lower
-    from edgecompile.target import REFERENCE
+    from edgecompile.stages import lower_float
 
     def plan(model: "ir.Model") -> Plan:
-        observed = observe_ranges(lower(model, FLOAT, REFERENCE), opened.dataset.calibration)
+        observed = observe_ranges(lower_float(model), opened.dataset.calibration)
         wishes = recipe.quantize
         return decide_plan(
             model, observed, equalise=wishes.equalise, correct_bias=wishes.bias_correction

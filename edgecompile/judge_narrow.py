@@ -4,12 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from edgecompile.evaluate.accuracy import signal
-from edgecompile.plan import FLOAT
 from edgecompile.prune.group import Group
 from edgecompile.prune.narrow_arrays import narrow_answers, narrow_arrays
 from edgecompile.session import answer, session
-from edgecompile.stages import lower
-from edgecompile.target import REFERENCE
+from edgecompile.stages import lower_float
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,13 +24,13 @@ Judge = Callable[["ir.Model", Keep], float]
 def judge_narrow(dense: "ir.Model", groups: Sequence[Group], feeds: "Iterable[Feed]") -> Judge:
     """Return what says how much of the output a narrower model loses (1 - R^2, worst output)."""
     samples = list(feeds)
-    truths = answer(session(lower(dense, FLOAT, REFERENCE)), samples)
+    truths = answer(session(lower_float(dense)), samples)
     names = [str(value.name) for value in dense.graph.outputs]
 
     def judge(model: "ir.Model", keep: Keep) -> float:
         fed = [narrow_arrays(groups, keep, feed) for feed in samples]
         wanted = [narrow_answers(groups, keep, names, truth) for truth in truths]
-        given = answer(session(lower(model, FLOAT, REFERENCE)), fed)
+        given = answer(session(lower_float(model)), fed)
         return 1 - signal(given, wanted, fed)
 
     return judge

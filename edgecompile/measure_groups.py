@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from edgecompile.graph import op_histogram
 from edgecompile.meters import Meter
-from edgecompile.plan import FLOAT
 from edgecompile.prune.remove_units import remove_units
 from edgecompile.prune.segments import take_out
 from edgecompile.session import run, session
-from edgecompile.stages import lower
-from edgecompile.target import REFERENCE
+from edgecompile.stages import lower_float
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -43,7 +41,7 @@ def measure_groups(
     feed: "Feed",
 ) -> GroupCosts:
     """Measure what each group's part costs when it keeps so many units; `counts` is by stop."""
-    lowered = lower(model, FLOAT, REFERENCE)
+    lowered = lower_float(model)
     measured: dict[Key, list[float]] = {}
     rows: dict[Key, dict[str, Any]] = {}
     by_group: dict[str, Sequence[float]] = {}

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecompile import engines
-from edgecompile.plan import FLOAT
 from edgecompile.recipe import QuantizeTable
-from edgecompile.stages import lower
-from edgecompile.target import REFERENCE, Target
+from edgecompile.stages import lower, lower_float
+from edgecompile.target import Target
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -93,4 +92,4 @@ def _time(
 def _count(models: "Sequence[ir.Model]", feed: "Feed") -> list[float]:
     from edgecompile.profile.count_products import count_products
 
-    return [count_products(lower(model, FLOAT, REFERENCE), feed) for model in models]
+    return [count_products(lower_float(model), feed) for model in models]

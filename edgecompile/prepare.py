@@ -8,7 +8,7 @@ from edgecompile import files
 from edgecompile.errors import ChangedError, UnsupportedError
 from edgecompile.plan import FLOAT, Plan
 from edgecompile.recipe import WEIGHT_SCHEMES, Recipe
-from edgecompile.stages import lower, run_stage
+from edgecompile.stages import lower, lower_float, run_stage
 from edgecompile.target import REFERENCE, Target
 from edgecompile.trace import Trace
 
@@ -154,7 +154,7 @@ def _prepare(
         aim = aim_of(recipe, board, model, data.golden, longest)
         pruned = prune_units(model, part, data, recipe.prune, trace, aim)
         model, data, pruning = pruned.model, pruned.own_data(part, given, data), pruned.table
-    reference = lower(model, FLOAT, REFERENCE)
+    reference = lower_float(model)
     plan = FLOAT
     scheme = recipe.quantize.scheme if quantized else "none"
     if scheme == "int8":
@@ -164,7 +164,7 @@ def _prepare(
         plan = _quantize_weights(model, reference, data, recipe, trace)
     trace.say("evaluate", f"asking the float model for answers to {len(data.golden)} {data.judges}")
     native = source.route == "native"
-    wide = reference if model is dense else lower(dense, FLOAT, REFERENCE)
+    wide = reference if model is dense else lower_float(dense)
     expected = answer(session(wide if native else _pooled(source, part)), golden)
     if not native:
         _check_same(wide, expected, golden)
@@ -231,7 +231,7 @@ def _canonicalise(source: "Source", part: "Part", trace: Trace) -> "ir.Model":
     trace.say("canonicalise", "recognising attention, LayerNormalization, Gelu and Linears")
     probe = take_probe(part.model)
     model = run_stage("canonicalise", part.model, {"probe": probe}, trace)
-    check_answers(lower(model, FLOAT, REFERENCE), probe)
+    check_answers(lower_float(model), probe)
     return model if part.name else read_model.pooled(source, model)
 
 

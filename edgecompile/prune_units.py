@@ -14,7 +14,6 @@ import numpy as np
 from edgecompile.data.join_feeds import join_feeds
 from edgecompile.errors import PruneError
 from edgecompile.judge_narrow import Judge, Keep, judge_narrow
-from edgecompile.plan import FLOAT
 from edgecompile.prune.choose_layers import choose_layers
 from edgecompile.prune.choose_levels import TRIED, counts_of, levels_of, losses_of
 from edgecompile.prune.count_above import count_above
@@ -30,8 +29,7 @@ from edgecompile.prune.units import Order, Units, rows_of
 from edgecompile.prune.walk_groups import Stop, Walk, find_stops
 from edgecompile.recipe import PruneTable
 from edgecompile.spend_on_target import Aim, Spent, spend_on_target
-from edgecompile.stages import lower
-from edgecompile.target import REFERENCE
+from edgecompile.stages import lower_float
 from edgecompile.trace import Trace
 
 if TYPE_CHECKING:
@@ -102,7 +100,7 @@ def prune_units(  # noqa: PLR0917 - a part, its data, what is wished for, whom t
         msg = "[prune] latency and size are of a target: name one in [targets], or give ratios"
         raise PruneError(msg)
     feeds = data.repair or data.calibration
-    dense, lowered = model, _lower(model)
+    dense, lowered = model, lower_float(model)
     table: dict[str, Any] = {"importance": wishes.importance, "repair": wishes.repair}
     if wishes.layers:
         model, table["layers"] = _leave_out(model, feeds, wishes.layers, trace)
@@ -211,15 +209,11 @@ def _told(spent: Spent, loss: float) -> dict[str, Any]:
     return told
 
 
-def _lower(model: "ir.Model") -> "ir.Model":
-    return lower(model, FLOAT, REFERENCE)
-
-
 def _survey(model: "ir.Model", stops: Sequence[Stop], job: _Job) -> list[list[Level]]:
     """Return what each group loses at each number of units kept; its cost is that number."""
     found = []
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
-        walk = Walk(model, stops, _lower, job.surveyed, Path(folder))
+        walk = Walk(model, stops, lower_float, job.surveyed, Path(folder))
         for stop, units in walk:
             order, counts = job.order(stop, units), counts_of(units)
             lost = losses_of(units, order, counts)
@@ -236,7 +230,7 @@ def _cut_and_repair(
 ) -> tuple["ir.Model", Keep]:
     """Walk over the groups; each is cut and repaired before the next one is looked at."""
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
-        walk = Walk(model, stops, _lower, job.feeds, Path(folder))
+        walk = Walk(model, stops, lower_float, job.feeds, Path(folder))
         for stop, units in walk:
             count = kept[stop.group.name]
             chosen = np.sort(job.order(stop, units, count)[units.count - count :])

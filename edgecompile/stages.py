@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from edgecompile import passes
-from edgecompile.plan import Plan
-from edgecompile.target import Target
+from edgecompile.plan import FLOAT, Plan
+from edgecompile.target import REFERENCE, Target
 from edgecompile.trace import Trace
 
 if TYPE_CHECKING:
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 def lower(model: "ir.Model", plan: Plan, board: Target, trace: Trace | None = None) -> "ir.Model":
     """Return the canonical graph in the operators that a target's engine runs fast."""
     return run_stage(f"lower/{board.engine}", model, {"plan": plan, "target": board}, trace)
+
+
+def lower_float(model: "ir.Model") -> "ir.Model":
+    """Return the canonical graph as the float model that everything is compared with."""
+    return lower(model, FLOAT, REFERENCE)
 
 
 def run_stage(

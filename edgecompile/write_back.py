@@ -17,12 +17,11 @@ import numpy as np
 
 from edgecompile import __version__, files
 from edgecompile.errors import ModelError, OutputError, PromiseError, RecipeError
-from edgecompile.plan import FLOAT
 from edgecompile.prepare import Prepared, prepare_parts
 from edgecompile.recipe import Recipe
 from edgecompile.report.pruned_readme import readme
-from edgecompile.stages import lower, run_stage
-from edgecompile.target import REFERENCE, first_of
+from edgecompile.stages import lower_float, run_stage
+from edgecompile.target import first_of
 from edgecompile.trace import Trace
 
 if TYPE_CHECKING:
@@ -133,8 +132,8 @@ def _judge(prepared: Prepared, folder: Path) -> "Accuracy":
 
     golden, expected = prepared.data.golden, prepared.expected
     if prepared.source.route == "native":
-        answers = answer(session(lower(graph(), FLOAT, REFERENCE)), golden)
-        first = answer(session(lower(prepared.model, FLOAT, REFERENCE)), golden[:CHECKED])
+        answers = answer(session(lower_float(graph())), golden)
+        first = answer(session(lower_float(prepared.model)), golden[:CHECKED])
         for ours, theirs in zip(first, answers[:CHECKED], strict=True):
             if not all(map(np.array_equal, ours, theirs)):
                 step, promise = "write-checkpoint", "What is written answers as the graph did."
