@@ -18,6 +18,8 @@ INT8 = "edgecompile.int8"
 FACTORS_SPLIT = "edgecompile.factors_split"
 """Likewise: shape inference has run, attention has its form, the plan's Linears are int8, factors
 that OpenVINO would draw into a convolution are kept out of it."""
+LENGTHS = "edgecompile.lengths"
+"""Metadata key: the token counts that an artifact is written for, ascending, commas between."""
 SWAP = [0, 2, 1]
 """The permutation that makes [B, C, S] of [B, S, C], and back."""
 

@@ -19,6 +19,10 @@ FloatArray = npt.NDArray[Any]
 
 MICROSOFT = "com.microsoft"
 """The domain of onnxruntime's own operators."""
+LITERT = "edgecompile"
+"""The domain of FullyConnected: no runtime but LiteRT has it."""
+RSQRT = -0.5
+"""The power that LiteRT has an operator for."""
 
 
 @dataclass(frozen=True, slots=True)

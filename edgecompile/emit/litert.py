@@ -53,7 +53,7 @@ def write(
     one_file_bytes: int = ONE_FILE_BYTES,
 ) -> list[str]:
     """Write the artifact; return the names of its files. More than `one_file_bytes` is an error."""
-    from edgecompile.lower.litert.set_lengths import LENGTHS
+    from edgecompile.facts import LENGTHS
     from edgecompile.tflite.flatbuffer import File
     from edgecompile.tflite.write_graph import open_axis, write_graph
 

@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from edgecompile.graph import MICROSOFT, Array
-from edgecompile.lower.litert.expand_operators import RSQRT
-from edgecompile.lower.litert.quantize_linears import DOMAIN
+from edgecompile.graph import LITERT, MICROSOFT, RSQRT, Array
 from edgecompile.tflite.flatbuffer import Rounding, schema
 from edgecompile.tflite.subgraph import Shape, Subgraph, Tensor, unsupported
 
@@ -355,7 +353,7 @@ WRITERS: dict[tuple[str, str], Writer] = {
     ("", "Split"): split,
     ("", "Transpose"): transpose,
     ("", "Where"): choose,
-    (DOMAIN, "FullyConnected"): fully_connected,
+    (LITERT, "FullyConnected"): fully_connected,
     (MICROSOFT, "FusedMatMul"): product,
 }
 """By the node's domain and operator."""

@@ -14,10 +14,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecompile.facts import no_layer_norms
-from edgecompile.graph import add_initializer, add_int64, present, substitute, sweep
+from edgecompile.graph import RSQRT, add_initializer, add_int64, present, substitute, sweep
 from edgecompile.passes import rewrite
-
-RSQRT = -0.5
 
 
 @rewrite(gives=[no_layer_norms])

@@ -20,6 +20,7 @@ import onnx_ir as ir
 
 from edgecompile.facts import INT8, equalised, linears_are_int8
 from edgecompile.graph import (
+    LITERT,
     Array,
     FloatArray,
     Linear,
@@ -39,8 +40,6 @@ from edgecompile.plan import Activation, Output, Plan, affine
 from edgecompile.rounding import Int8Array, quantize_weight
 from edgecompile.target import Target
 
-DOMAIN = "edgecompile"
-"""The domain of FullyConnected: no runtime but LiteRT has it."""
 LARGEST = 2**31 - 1
 
 
@@ -67,7 +66,7 @@ def quantize_linears(model: ir.Model, plan: Plan, target: Target) -> ir.Model:
                 output = _output(plan, linear)
                 _write_int8(model.graph, tape, linear, weight, activation, inputs, output)
         substitute(model.graph, linear.nodes, tape.nodes)
-    model.graph.opset_imports[DOMAIN] = 1
+    model.graph.opset_imports[LITERT] = 1
     model.metadata_props[INT8] = "yes"
     return sweep(model)
 
@@ -134,7 +133,7 @@ def _write_int8(  # noqa: PLR0917 - one Linear, and the numbers that it is round
     y_range = _add_range(graph, f"{name}.output", output.low, output.high)
     w = _add(graph, name, weight_int8=weight.q, weight_scale=scale, bias_int32=rounded)
     operands = [*x, w[0], w[1], None, w[2], *y_range]
-    y = tape.op("FullyConnected", operands, domain=DOMAIN, name=f"{name}.int8")
+    y = tape.op("FullyConnected", operands, domain=LITERT, name=f"{name}.int8")
     y = tape.op("DequantizeLinear", [y, *y_range], name=f"{name}.float")
     (factor,) = _add(graph, name, output_factor=output.smoothing)
     tape.op("Mul", [y, factor], name=name)
@@ -146,7 +145,7 @@ def _write_dynamic(
     bias = _corrected_bias(linear, activation, weight).astype(np.float32)
     w = _add(graph, linear.name, weight_int8=weight.q, weight_scale=weight.scale, bias=bias)
     operands = [linear.x, None, None, w[0], w[1], None, w[2], None, None]
-    tape.op("FullyConnected", operands, domain=DOMAIN, name=linear.name)
+    tape.op("FullyConnected", operands, domain=LITERT, name=linear.name)
 
 
 def _write_float(graph: ir.Graph, tape: ir.tape.Tape, linear: Linear) -> None:
@@ -155,7 +154,7 @@ def _write_float(graph: ir.Graph, tape: ir.tape.Tape, linear: Linear) -> None:
     weight = lazy_tensor(shape, lambda: np.ascontiguousarray(tensor.numpy().T))
     w = add_initializer(graph, f"{linear.name}.weight_rows", weight)
     operands = [linear.x, None, None, w, None, None, linear.bias, None, None]
-    tape.op("FullyConnected", operands, domain=DOMAIN, name=linear.name)
+    tape.op("FullyConnected", operands, domain=LITERT, name=linear.name)
 
 
 def _add(graph: ir.Graph, name: str, **arrays: Array) -> list[ir.Value]:

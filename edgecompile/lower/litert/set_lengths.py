@@ -5,12 +5,9 @@ x: [batch, sequence]   ->   the file holds a graph for each of 16, 64, 128, ... 
 
 import onnx_ir as ir
 
-from edgecompile.facts import linears_are_int8, no_attention, no_layer_norms
+from edgecompile.facts import LENGTHS, linears_are_int8, no_attention, no_layer_norms
 from edgecompile.passes import rewrite
 from edgecompile.target import Target
-
-LENGTHS = "edgecompile.lengths"
-"""Metadata key: the token counts, ascending, with commas between."""
 
 
 @rewrite(needs=[linears_are_int8, no_attention, no_layer_norms])
