@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from edgecompile import files
 from edgecompile.errors import ChangedError, UnsupportedError
 from edgecompile.plan import FLOAT, Plan
-from edgecompile.recipe import WEIGHT_SCHEMES, Recipe
-from edgecompile.stages import lower, lower_float, run_stage
-from edgecompile.target import REFERENCE, Target
+from edgecompile.recipe import Recipe
+from edgecompile.stages import lower_float, run_stage
+from edgecompile.target import Target
 from edgecompile.trace import Trace
 
 if TYPE_CHECKING:
@@ -127,6 +127,7 @@ def _prepare(
     from edgecompile.data.encoder import TOKENIZER
     from edgecompile.gate import check_pruned
     from edgecompile.parts import complete_data
+    from edgecompile.plan_model import plan_model
     from edgecompile.prune_units import prune_units
     from edgecompile.prune_vocabulary import prune_vocabulary
     from edgecompile.read_student import read_student
@@ -156,12 +157,8 @@ def _prepare(
         model, data, pruning = pruned.model, pruned.own_data(part, given, data), pruned.table
     reference = lower_float(model)
     plan = FLOAT
-    scheme = recipe.quantize.scheme if quantized else "none"
-    if scheme == "int8":
-        trace.say("quantize", f"observing {len(data.calibration)} calibration samples")
-        plan = _quantize(model, reference, data, recipe, outputs=outputs, trace=trace)
-    elif scheme in WEIGHT_SCHEMES:
-        plan = _quantize_weights(model, reference, data, recipe, trace)
+    if quantized:
+        plan = plan_model(model, reference, data, recipe, outputs=outputs, trace=trace)
     trace.say("evaluate", f"asking the float model for answers to {len(data.golden)} {data.judges}")
     native = source.route == "native"
     wide = reference if model is dense else lower_float(dense)
@@ -240,72 +237,6 @@ def _pooled(source: "Source", part: "Part") -> "ir.Model":
     from edgecompile.export import read_model
 
     return part.model if part.name else read_model.pooled(source, part.model)
-
-
-def _quantize(
-    model: "ir.Model",
-    reference: "ir.Model",
-    data: "Dataset",
-    recipe: Recipe,
-    *,
-    outputs: bool,
-    trace: Trace,
-) -> Plan:
-    from edgecompile.graph import linears
-    from edgecompile.quantize.choose_range import narrow_ranges
-    from edgecompile.quantize.decide_plan import decide_plan
-    from edgecompile.quantize.observe_histograms import observe_histograms
-    from edgecompile.quantize.observe_ranges import observe_ranges
-
-    wishes = recipe.quantize
-    with trace.step("quantize", "observe-ranges") as done:
-        if outputs:  # Linears that stay float are not joined, so each one's output is there
-            apart = Plan(kept_float={linear.name: "" for linear in linears(model.graph)})
-            reference = lower(model, apart, REFERENCE)
-        observed = observe_ranges(reference, data.calibration, outputs=outputs)
-        done(reference)
-    with trace.step("quantize", "decide-plan") as done:
-        plan = decide_plan(
-            model,
-            observed,
-            equalise=wishes.equalise,
-            correct_bias=wishes.bias_correction,
-            outputs=outputs,
-        )
-        done(model)
-    if wishes.ranges != "minmax":
-        with trace.step("quantize", "observe-histograms") as done:
-            seen = observe_histograms(reference, plan.activations, data.calibration)
-            plan = narrow_ranges(plan, seen, wishes.ranges)
-            done(reference)
-    return _observe_hessians(reference, plan, data, recipe, trace)
-
-
-def _quantize_weights(
-    model: "ir.Model", reference: "ir.Model", data: "Dataset", recipe: Recipe, trace: Trace
-) -> Plan:
-    from edgecompile.quantize.plan_weights import plan_weights
-
-    weights = WEIGHT_SCHEMES[recipe.quantize.scheme]
-    trace.say("quantize", f"{weights} weights, by blocks")
-    with trace.step("quantize", "plan-weights") as done:
-        plan = plan_weights(model, weights)
-        done(model)
-    return _observe_hessians(reference, plan, data, recipe, trace)
-
-
-def _observe_hessians(
-    reference: "ir.Model", plan: Plan, data: "Dataset", recipe: Recipe, trace: Trace
-) -> Plan:
-    """Observe what GPTQ rounds by, if it is asked for."""
-    from edgecompile.quantize.observe_hessians import observe_hessians
-
-    if recipe.quantize.rounding != "gptq":
-        return plan
-    with trace.step("quantize", "observe-hessians") as done:
-        plan = observe_hessians(reference, plan, data.calibration)
-        done(reference)
-    return plan
 
 
 def float_model(source: "Source", trace: Trace) -> "ir.Model":
