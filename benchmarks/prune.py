@@ -15,9 +15,9 @@ from sentences import HELDOUT, MODEL, feeds, open_minilm
 
 from edgecompile.data.dataset import choose_data
 from edgecompile.evaluate.accuracy import compare
+from edgecompile.narrow.prune_units import prune_units
 from edgecompile.parts import Part
 from edgecompile.plan import FLOAT
-from edgecompile.prune_units import prune_units
 from edgecompile.recipe import PruneTable, Recipe
 from edgecompile.session import answer, session
 from edgecompile.stages import lower

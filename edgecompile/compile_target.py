@@ -166,7 +166,7 @@ def _check_size(board: Target, prepared: Prepared, folder: Path, names: Sequence
 
 def _draw_curve(prepared: Prepared, folder: Path, trace: Trace) -> list[str]:
     """Draw the trade-off of a pruning beside the artifact; return the file's name, if it is."""
-    from edgecompile.plot_curve import MISSING, plot_curve
+    from edgecompile.narrow.plot_curve import MISSING, plot_curve
 
     curve = prepared.pruning.get("curve")
     if not curve:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecompile import files
 from edgecompile.distill.claim_folder import RECORD
-from edgecompile.read_student import LARGEST_RECORD_BYTES
+from edgecompile.narrow.read_student import LARGEST_RECORD_BYTES
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -1,6 +1,6 @@
 """The stages, in order.
 
-Once for all targets (prepare.py):    export, canonicalise, prune, quantize, ask the float model
+Once for all targets (prepare.py):    export, canonicalise, prune, ask the float model, quantize
 For each target (compile_target.py):  lower, emit, evaluate, climb the ladder if need be, profile
 """
 

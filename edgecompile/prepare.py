@@ -1,7 +1,7 @@
-"""What all targets share: export, canonicalise, prune, calibrate, decide, run the float model."""
+"""What all targets share: export, canonicalise, prune, run the float model, calibrate, decide."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from edgecompile import files
@@ -123,16 +123,16 @@ def _prepare(
     board: Target | None,
     quantized: bool,
 ) -> Prepared:
-    """Prune, calibrate, decide, run the float model; `given` is what the data holds of inputs."""
+    """Prune, run the float model, calibrate, decide; `given` is what the data holds of inputs."""
     from edgecompile.data.encoder import TOKENIZER
     from edgecompile.gate import check_pruned
+    from edgecompile.narrow.prune_units import prune_units
+    from edgecompile.narrow.prune_vocabulary import prune_vocabulary
+    from edgecompile.narrow.read_student import read_student
+    from edgecompile.narrow.spend_on_target import aim_of
     from edgecompile.parts import complete_data
     from edgecompile.plan_model import plan_model
-    from edgecompile.prune_units import prune_units
-    from edgecompile.prune_vocabulary import prune_vocabulary
-    from edgecompile.read_student import read_student
     from edgecompile.session import answer, session
-    from edgecompile.spend_on_target import aim_of
 
     dense = model
     data = given if part.complete is None else complete_data(given, part.complete)
@@ -156,9 +156,6 @@ def _prepare(
         pruned = prune_units(model, part, data, recipe.prune, trace, aim)
         model, data, pruning = pruned.model, pruned.own_data(part, given, data), pruned.table
     reference = lower_float(model)
-    plan = FLOAT
-    if quantized:
-        plan = plan_model(model, reference, data, recipe, outputs=outputs, trace=trace)
     trace.say("evaluate", f"asking the float model for answers to {len(data.golden)} {data.judges}")
     native = source.route == "native"
     wide = reference if model is dense else lower_float(dense)
@@ -175,7 +172,7 @@ def _prepare(
         recipe=recipe,
         dense=dense,
         model=model,
-        plan=plan,
+        plan=FLOAT,
         data=data,
         expected=expected,
         longest=longest,
@@ -186,7 +183,10 @@ def _prepare(
     )
     if pruning or vocabulary.get("golden_outside"):
         check_pruned(prepared, answer(session(reference), data.golden), trace)
-    return prepared
+    if not quantized:
+        return prepared
+    plan = plan_model(model, reference, data, recipe, outputs=outputs, trace=trace)
+    return replace(prepared, plan=plan)
 
 
 def _read_tokenizer(path: "Path", model: "ir.Model") -> bytes:

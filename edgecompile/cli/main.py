@@ -171,7 +171,7 @@ def distill(recipe_file: Path, restart: bool, as_json: bool) -> None:  # noqa: F
     """
     from edgecompile import recipe as recipes
     from edgecompile.cli.progress import progress, training
-    from edgecompile.distill_model import distill as run
+    from edgecompile.narrow.distill_model import distill as run
     from edgecompile.trace import Trace
 
     recipe = recipes.read(recipe_file)

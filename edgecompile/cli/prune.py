@@ -20,8 +20,8 @@ def prune(recipe_file: Path, output: Path, as_json: bool) -> None:  # noqa: FBT0
     """
     from edgecompile import recipe as recipes
     from edgecompile.cli.progress import progress
+    from edgecompile.narrow.write_back import write_back
     from edgecompile.trace import Trace
-    from edgecompile.write_back import write_back
 
     recipe = recipes.read(recipe_file)
     with progress() as say:

@@ -8,9 +8,9 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
-from edgecompile.distill.graph_module import GraphModule, reached
 from edgecompile.distill.workers import Workers
 from edgecompile.errors import DistillError
+from edgecompile.torch_graph.graph_module import GraphModule, reached
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """AdamW's running means of the gradient and of its square."""

@@ -20,7 +20,6 @@ from edgecompile.distill.batches import MASK, collate, schedule_of
 from edgecompile.distill.checkpoints import Checkpoint
 from edgecompile.distill.claim_folder import CHECKPOINTS
 from edgecompile.distill.fake_quant import fake_linears
-from edgecompile.distill.graph_module import GraphModule, with_weights
 from edgecompile.distill.job import LOG, Job, Moment, State, Tell, Trained
 from edgecompile.distill.judge import Judge, open_judge, to_torch
 from edgecompile.distill.losses import Target, compared, losses, total
@@ -30,6 +29,7 @@ from edgecompile.distill.stops import Stop
 from edgecompile.distill.student import Student, open_student
 from edgecompile.distill.workers import Workers
 from edgecompile.errors import DistillError, StoppedError
+from edgecompile.torch_graph.graph_module import GraphModule, with_weights
 
 
 class Training:

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from edgecompile.distill.graph_module import GraphModule
 from edgecompile.errors import DistillError
 from edgecompile.recipe import DistillTable
+from edgecompile.torch_graph.graph_module import GraphModule
 
 HOOKS = {
     "none": DDPCommunicationHookType.NO,

@@ -17,9 +17,9 @@ transformers = pytest.importorskip("transformers")
 pytest.importorskip("optimum.exporters.onnx")
 
 from edgecompile import pipeline, recipe  # noqa: E402 - after the skip
-from edgecompile.distill_model import distill  # noqa: E402
 from edgecompile.errors import DataError, DistillError, RecipeError  # noqa: E402
 from edgecompile.inspect_file import inspect_file  # noqa: E402
+from edgecompile.narrow.distill_model import distill  # noqa: E402
 
 pytestmark = pytest.mark.exporters
 

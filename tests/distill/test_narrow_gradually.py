@@ -8,8 +8,8 @@ import onnx_ir as ir
 import pytest
 
 from edgecompile import recipe as recipes
-from edgecompile.distill_model import distill
-from edgecompile.narrow_gradually import RAMP, removed_at
+from edgecompile.narrow.distill_model import distill
+from edgecompile.narrow.narrow_gradually import RAMP, removed_at
 from edgecompile.prune.find_groups import find_groups
 from edgecompile.trace import Trace
 

@@ -15,7 +15,6 @@ pytest.importorskip("accelerate")
 from edgecompile import target  # noqa: E402 - after the skip
 from edgecompile.distill.batches import Samples, collate  # noqa: E402
 from edgecompile.distill.fake_quant import fake_linears, imitate, round_columns  # noqa: E402
-from edgecompile.distill.graph_module import GraphModule  # noqa: E402
 from edgecompile.distill.job import Job, Moment  # noqa: E402
 from edgecompile.distill.judge import to_torch  # noqa: E402
 from edgecompile.distill.losses import Target, Weights, losses  # noqa: E402
@@ -31,6 +30,7 @@ from edgecompile.recipe import DistillTable  # noqa: E402
 from edgecompile.rounding import quantize_weight  # noqa: E402
 from edgecompile.session import answer, session  # noqa: E402
 from edgecompile.stages import lower  # noqa: E402
+from edgecompile.torch_graph.graph_module import GraphModule  # noqa: E402
 
 pytestmark = pytest.mark.exporters
 

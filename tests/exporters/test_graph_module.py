@@ -13,10 +13,10 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("optimum.exporters.onnx")
 
-from edgecompile.distill.find_weights import MATRIX, TABLE, find_weights  # noqa: E402 - the skip
-from edgecompile.distill.graph_module import GraphModule, with_weights  # noqa: E402
 from edgecompile.errors import UnsupportedError  # noqa: E402
 from edgecompile.export import read_model  # noqa: E402
+from edgecompile.torch_graph.find_weights import MATRIX, TABLE, find_weights  # noqa: E402 - the skip
+from edgecompile.torch_graph.graph_module import GraphModule, with_weights  # noqa: E402
 
 pytestmark = [
     pytest.mark.exporters,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgecompile.plot_curve import plot_curve
+from edgecompile.narrow.plot_curve import plot_curve
 
 pytestmark = pytest.mark.exporters
 CURVE = {

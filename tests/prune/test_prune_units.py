@@ -13,17 +13,17 @@ from edgecompile import engines, target
 from edgecompile.data.source import Source, Stretch
 from edgecompile.errors import PruneError
 from edgecompile.evaluate.accuracy import signal
-from edgecompile.meters import size_meter
+from edgecompile.narrow.meters import size_meter
+from edgecompile.narrow.prune_units import Pruned, prune_units
+from edgecompile.narrow.spend_on_target import Aim
 from edgecompile.parts import Part
 from edgecompile.plan import FLOAT
 from edgecompile.prune.find_groups import find_groups
 from edgecompile.prune.walk_groups import norms_of
-from edgecompile.prune_units import Pruned, prune_units
 from edgecompile.quantize.decide_plan import decide_plan
 from edgecompile.quantize.observe_ranges import observe_ranges
 from edgecompile.recipe import PruneTable, QuantizeTable
 from edgecompile.session import answer, session
-from edgecompile.spend_on_target import Aim
 from edgecompile.stages import lower
 from edgecompile.target import REFERENCE
 from edgecompile.trace import Trace

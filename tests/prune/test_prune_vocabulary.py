@@ -19,9 +19,9 @@ from edgecompile.errors import DataError, EdgeCompileError, GateError, Unsupport
 from edgecompile.export.read_model import export, find_source
 from edgecompile.graph import substitute
 from edgecompile.inspect_file import inspect_file
+from edgecompile.narrow.prune_vocabulary import prune_vocabulary
 from edgecompile.parts import Part
 from edgecompile.passes import passes_of, run
-from edgecompile.prune_vocabulary import prune_vocabulary
 from edgecompile.recipe import (
     CalibrationTable,
     EvaluateTable,

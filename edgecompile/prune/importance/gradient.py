@@ -30,7 +30,7 @@ def observe(
     try:
         import torch
 
-        from edgecompile.distill.graph_module import GraphModule
+        from edgecompile.torch_graph.graph_module import GraphModule
     except ImportError as error:
         what = "[prune] importance 'gradient' needs torch, which"
         raise MissingRuntimeError(what, package="edgecompile[distill]") from error

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgecompile.errors import PruneError
-from edgecompile.measure_groups import GroupCosts, measure_groups, narrow_to
-from edgecompile.meters import Meter, latency_meter, size_meter
+from edgecompile.narrow.measure_groups import GroupCosts, measure_groups, narrow_to
+from edgecompile.narrow.meters import Meter, latency_meter, size_meter
 from edgecompile.prune.spend_budget import Level, spend_budget
 from edgecompile.recipe import PruneTable, QuantizeTable, Recipe
 from edgecompile.target import Target

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from edgecompile.data.dataset import choose_data
 from edgecompile.export.read_model import export, find_source
+from edgecompile.narrow.prune_units import prune_units
 from edgecompile.parts import Part
 from edgecompile.prune.find_groups import find_groups
-from edgecompile.prune_units import prune_units
 from edgecompile.recipe import PruneTable, Recipe
 from edgecompile.trace import Trace
 

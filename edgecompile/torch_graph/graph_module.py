@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edgecompile.distill.find_weights import MATRIX, find_weights
-from edgecompile.distill.operators import BY_SIZES, OPERATORS, Operator, attributes_of
 from edgecompile.errors import UnsupportedError
 from edgecompile.graph import Linear, linears, weight_tensor
+from edgecompile.torch_graph.find_weights import MATRIX, find_weights
+from edgecompile.torch_graph.operators import BY_SIZES, OPERATORS, Operator, attributes_of
 
 Values = dict[str, Any]
 """Tensors by name; "" is an input that is left out."""

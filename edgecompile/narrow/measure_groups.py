@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgecompile.graph import op_histogram
-from edgecompile.meters import Meter
+from edgecompile.narrow.meters import Meter
 from edgecompile.prune.remove_units import remove_units
 from edgecompile.prune.segments import take_out
 from edgecompile.session import run, session

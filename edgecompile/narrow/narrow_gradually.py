@@ -9,10 +9,10 @@ of the training is for what is left. Each time, the student is repaired towards 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from edgecompile.narrow.prune_units import prune_units
 from edgecompile.parts import Part
 from edgecompile.prune.find_groups import find_groups
 from edgecompile.prune.spend_ratios import KINDS
-from edgecompile.prune_units import prune_units
 from edgecompile.recipe import PruneTable
 from edgecompile.trace import Trace
 

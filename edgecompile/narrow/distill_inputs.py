@@ -69,9 +69,9 @@ def make_student(opened: Opened, recipe: Recipe, trace: Trace) -> "ir.Model":
     """
     from edgecompile.data.limits import longest_sequence
     from edgecompile.export import onnx_file
+    from edgecompile.narrow.prune_units import prune_units
+    from edgecompile.narrow.spend_on_target import aim_of
     from edgecompile.parts import Part
-    from edgecompile.prune_units import prune_units
-    from edgecompile.spend_on_target import aim_of
     from edgecompile.target import first_of
 
     if recipe.distill.start:

@@ -13,7 +13,8 @@ import numpy as np
 
 from edgecompile.data.join_feeds import join_feeds
 from edgecompile.errors import PruneError
-from edgecompile.judge_narrow import Judge, Keep, judge_narrow
+from edgecompile.narrow.judge_narrow import Judge, Keep, judge_narrow
+from edgecompile.narrow.spend_on_target import Aim, Spent, spend_on_target
 from edgecompile.prune.choose_layers import choose_layers
 from edgecompile.prune.choose_levels import TRIED, counts_of, levels_of, losses_of
 from edgecompile.prune.count_above import count_above
@@ -28,7 +29,6 @@ from edgecompile.prune.spend_ratios import KINDS, point_of, ratio_curve, spend_r
 from edgecompile.prune.units import Order, Units, rows_of
 from edgecompile.prune.walk_groups import Stop, Walk, find_stops
 from edgecompile.recipe import PruneTable
-from edgecompile.spend_on_target import Aim, Spent, spend_on_target
 from edgecompile.stages import lower_float
 from edgecompile.trace import Trace
 

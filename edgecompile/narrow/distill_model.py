@@ -26,10 +26,10 @@ from edgecompile.distill.claim_folder import (
     STUDENT,
     claim_folder,
 )
-from edgecompile.distill_inputs import Opened, make_student, open_inputs, planner, read_split
 from edgecompile.errors import DistillError, RecipeError
+from edgecompile.narrow.distill_inputs import Opened, make_student, open_inputs, planner, read_split
+from edgecompile.narrow.read_student import FREE as FREE_TO_BUILD
 from edgecompile.plan import FLOAT
-from edgecompile.read_student import FREE as FREE_TO_BUILD
 from edgecompile.recipe import Recipe
 from edgecompile.trace import Trace
 
@@ -72,7 +72,7 @@ def distill(
     from edgecompile.distill.stops import watch_signals
     from edgecompile.distill.train import Training
     from edgecompile.distill.workers import one_line, open_workers
-    from edgecompile.narrow_gradually import narrow_gradually
+    from edgecompile.narrow.narrow_gradually import narrow_gradually
 
     workers = open_workers(recipe.distill)
     if not workers.first:

@@ -16,9 +16,9 @@ from edgecompile import files
 from edgecompile.cli.main import cli
 from edgecompile.errors import ModelError
 from edgecompile.export.read_model import Source, export, find_source
+from edgecompile.narrow.read_student import read_student
 from edgecompile.prune.find_groups import find_groups
 from edgecompile.prune.remove_units import remove_units
-from edgecompile.read_student import read_student
 from edgecompile.recipe import DistillTable, PruneTable, Recipe
 
 FOUND = {"mean": 0.5, "min": 0.4, "signal": 0.3}
