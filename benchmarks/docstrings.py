@@ -37,7 +37,8 @@ CACHE = ROOT / ".cache"
 COMMITTED = ROOT / "calibration_data"
 TEXTS, PAIRS = "texts.jsonl", "pairs.jsonl"
 TEXT_COUNT, PAIR_COUNT = 15_000, 4_096
-TEXT_WORDS, QUERY_WORDS, DOCUMENT_WORDS = (10, 60), (4, 30), (15, 100)
+TEXT_WORDS, QUERY_WORDS, DOCUMENT_WORDS = (12, 110), (4, 30), (15, 100)
+PARAGRAPH_WORDS = 31  # texts from here on are rarer than sentences, and are all taken
 SAME_START_WORDS = 8
 RUN = 10  # words in a row that two texts must not share
 MAX_PAIRS_PER_MODULE = 12
@@ -157,8 +158,8 @@ def pair_of(doc: str) -> Pair | None:
 
 
 def choose_texts(docs: Iterable[Doc], known: set[str]) -> list[str]:
-    """Take the first texts without a known part, one a docstring, none like another."""
-    texts: list[str] = []
+    """Take all paragraphs and the first sentences, none with a known part, none like another."""
+    kept: dict[bool, list[str]] = {True: [], False: []}
     starts: set[str] = set()
     for _, doc in docs:
         fitting = (text for text in texts_of(doc) if _has_words(text, TEXT_WORDS))
@@ -166,8 +167,9 @@ def choose_texts(docs: Iterable[Doc], known: set[str]) -> list[str]:
         start = _start(text)
         if text and start not in starts and known.isdisjoint(_parts([text])):
             starts.add(start)
-            texts.append(text)
-    return texts[:TEXT_COUNT]
+            kept[len(text.split(" ")) >= PARAGRAPH_WORDS].append(text)
+    chosen = {*[*kept[True], *kept[False]][:TEXT_COUNT]}
+    return sorted(chosen, key=lambda text: hashlib.sha256(text.encode()).digest())
 
 
 def _sources(environment: Path) -> tuple[Path, Path]:

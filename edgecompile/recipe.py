@@ -136,8 +136,9 @@ class DistillTable:
 
     `outputs`, `hidden`, `attention` and `label` weigh the losses, `temperature` softens logits;
     `embeddings` trains the tables too. `warmup` is a share of the steps, `clip` the longest
-    gradient, `patience` counts evaluations without a gain. `parallel` and `compress` are for
-    several processes: see DISTILL.
+    gradient, `patience` counts evaluations without a gain. `precision` is that of products;
+    weights, sums and judging stay float32. `parallel` and `compress` are for several processes:
+    see DISTILL.
     """
 
     student: str = "student"
@@ -166,12 +167,17 @@ class DistillTable:
     evaluate_every: int = 100
     patience: int = 5
     checkpoint_every: int = 100
+    precision: str = "float32"
     parallel: str = "data"
     compress: str = "none"
 
 
-DISTILL = {"parallel": ("data", "parameters"), "compress": ("none", "fp16", "bf16", "powersgd")}
-"""The known values of [distill]: what is split over processes, how gradients travel."""
+DISTILL = {
+    "precision": ("float32", "bf16"),
+    "parallel": ("data", "parameters"),
+    "compress": ("none", "fp16", "bf16", "powersgd"),
+}
+"""The known values of [distill]: number format of products, what is split, how gradients travel."""
 AT_LEAST = {
     "held_out": 8, "steps": 1, "batch": 1, "accumulate": 1, "evaluate_every": 1, "patience": 1,
     "checkpoint_every": 1, "samples": 0, "seed": 0, "narrow_every": 0, "outputs": 0, "hidden": 0,

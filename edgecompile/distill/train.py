@@ -167,7 +167,8 @@ class Training:
             batch = collate(self.job.samples.take(numbers))
             tokens += batch.tokens
             inputs = to_torch(batch, workers.device)
-            with workers.without_sync(student.module, last=part == table.accumulate - 1):
+            last = part == table.accumulate - 1
+            with workers.without_sync(student.module, last=last), workers.autocast():
                 found = losses(
                     student.module(inputs), self._target(inputs, batch.labels), self.pairs,
                     self.job.weights,

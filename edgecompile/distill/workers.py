@@ -49,6 +49,7 @@ class Workers:
 
     accelerator: Accelerator
     sharded: bool
+    precision: str
 
     @property
     def rank(self) -> int:
@@ -83,6 +84,11 @@ class Workers:
             if stretch.names:
                 fully_shard(stretch)
         return fully_shard(module)
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Multiply in the recipe's precision: twice as fast where the hardware has bf16."""
+        mixed = self.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=mixed)
 
     def without_sync(self, module: nn.Module, *, last: bool) -> AbstractContextManager[None]:
         """Keep gradients here until the last of a step's batches."""
@@ -135,7 +141,7 @@ def open_workers(table: DistillTable) -> Workers:
     if cpu and accelerator.num_processes > 1 and table.compress == "bf16":
         msg = "[distill] compress: 'bf16' is nccl's, between GPUs; between CPUs 'fp16' works"
         raise DistillError(msg)
-    return Workers(accelerator, table.parallel == "parameters")
+    return Workers(accelerator, table.parallel == "parameters", table.precision)
 
 
 @contextmanager

@@ -122,6 +122,19 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(
     assert np.abs(first[FFN] - other[FFN]).max() > 0
 
 
+def test_products_in_16_bits_learn_as_much(study: Study, narrower: Cut, tmp_path: Path) -> None:
+    """Other roundings, much the same steps: the weights stay float32."""
+    start = narrower(study.dense, range(16))
+    whole = train(study.job(start))
+    table = replace(TABLE, precision="bf16")
+    mixed = train(replace(study, place=tmp_path / "bf16").job(start, table))
+    begun = start.graph.initializers[FFN].const_value
+    assert begun is not None
+    moved, apart = whole[FFN] - begun.numpy(), whole[FFN] - mixed[FFN]
+    assert mixed[FFN].dtype == np.float32
+    assert 0 < np.linalg.norm(apart) < 0.5 * np.linalg.norm(moved)
+
+
 def test_tables_stay_unless_asked_for(study: Study, narrower: Cut, tmp_path: Path) -> None:
     """Embeddings are the teacher's, unless `embeddings` trains them too."""
     start = narrower(study.dense, range(16))
