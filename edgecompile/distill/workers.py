@@ -88,7 +88,10 @@ class Workers:
     def autocast(self) -> AbstractContextManager[None]:
         """Multiply in the recipe's precision: twice as fast where the hardware has bf16."""
         mixed = self.precision == "bf16"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=mixed)
+        context: AbstractContextManager[None] = torch.autocast(
+            self.device.type, torch.bfloat16, enabled=mixed
+        )
+        return context
 
     def without_sync(self, module: nn.Module, *, last: bool) -> AbstractContextManager[None]:
         """Keep gradients here until the last of a step's batches."""
