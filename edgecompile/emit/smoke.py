@@ -7,7 +7,9 @@ model's answers, measures latency, and writes measured.json. Exit code 0: all is
 is not, and the line says what.
 """
 
+import argparse
 import hashlib
+import importlib.util
 import json
 import os
 import platform
@@ -244,9 +246,19 @@ def read_golden(np, manifest):
     return [samples[number] for number in sorted(samples)]
 
 
-def measure(np, runtime, manifest, golden):
-    """Time the longest golden sample, on one thread and on all."""
-    feed = max((s["in"] for s in golden), key=lambda f: sum(a.size for a in f.values()))
+def feeds(np, golden, tokens):
+    """Return what to time: the longest golden sample, its token rows [1, S] as long as wished."""
+    longest = max((s["in"] for s in golden), key=lambda f: sum(a.size for a in f.values()))
+    if not tokens or any(name.startswith("past_key_values") for name in longest):
+        return [longest]
+    return [
+        {name: np.resize(a, (1, n)) if a.ndim == 2 else a for name, a in longest.items()}
+        for n in tokens
+    ]
+
+
+def measure(np, runtime, manifest, feed):
+    """Time a feed, on one thread and on all."""
     shape = {name: list(array.shape) for name, array in feed.items()}
     cache = [name for name in shape if name.startswith("past_key_values")]
     shown = {name: dims for name, dims in shape.items() if name not in cache[1:]}
@@ -269,6 +281,43 @@ def measure(np, runtime, manifest, golden):
     return found
 
 
+def measure_energy(runtime, manifest, feed, source):
+    """Measure joules of one inference on one thread; None where no meter is found."""
+    spec = importlib.util.spec_from_file_location("watts", FOLDER / "watts.py")
+    watts = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(watts)
+    try:
+        meter = watts.find(source)
+        if meter is None:
+            print(f"ok    energy: not measured ({source}: no meter that can be read here)")
+            return None
+        run = open_artifact(runtime, manifest, 1)
+        run(None, feed)
+        found = watts.measure(meter, lambda: run(None, feed))
+    except (OSError, ValueError) as error:
+        fail(f"energy: {source}: {error}")
+    print(
+        f"ok    energy: {found['joules'] * 1e3:.3g} mJ an inference, {found['watts']:.2f} W at work,"
+        f" {found['idle_watts']:.2f} W idle ({found['meter']})"
+    )
+    return dict(found, threads=1, shape={name: list(array.shape) for name, array in feed.items()})
+
+
+def read_arguments():
+    """Return --watts and --tokens."""
+    parser = argparse.ArgumentParser(description="Check this bundle on this machine.")
+    parser.add_argument(
+        "--watts", default="off", metavar="METER",
+        help="measure energy: auto, pmic, ina219, rapl, /dev/tty..., command:... (see watts.py)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tokens", default=[], metavar="N,N",
+        type=lambda text: [int(number) for number in text.split(",")],
+        help="lengths of text to time, by default that of the longest golden sample",
+    )  # fmt: skip
+    return parser.parse_args()
+
+
 def cpu_name():
     """Return the CPU's or board's name."""
     for path, key in (("/proc/device-tree/model", ""), ("/proc/cpuinfo", "model name")):
@@ -286,6 +335,7 @@ def cpu_name():
 
 def main():
     """Run every check; the first that fails ends it."""
+    arguments = read_arguments()
     try:
         manifest = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))
         manifest["files"], manifest["accuracy"], manifest["golden"], manifest["runtime"]
@@ -297,7 +347,11 @@ def main():
     check_runtime(manifest, engine, runtime.version)
     golden = read_golden(np, manifest)
     accuracy = check_golden(np, open_artifact(runtime, manifest, 0), manifest, golden)
-    latency = measure(np, runtime, manifest, golden)
+    timed = feeds(np, golden, arguments.tokens)
+    latency = [row for feed in timed for row in measure(np, runtime, manifest, feed)]
+    energy = None
+    if arguments.watts != "off":
+        energy = measure_energy(runtime, manifest, timed[-1], arguments.watts)
     result = {
         "artifact_sha256": manifest["files"][manifest["artifact"]],
         "target": manifest["target"],
@@ -306,6 +360,7 @@ def main():
         "runtime": f"{engine} {runtime.version}",
         "accuracy": accuracy,
         "latency": latency,
+        "energy": energy,
     }
     path = FOLDER / "measured.json"
     scratch = path.with_suffix(".tmp")

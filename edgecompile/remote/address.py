@@ -47,7 +47,8 @@ def read_address(text: str) -> Address:
     """Read ssh://[user@]host[:port][/folder]."""
     try:
         parts = urlsplit(text)
-        host, user, port = parts.hostname or "", unquote(parts.username or ""), parts.port or 0
+        host, user = unquote(parts.hostname or ""), unquote(parts.username or "")
+        port = parts.port or 0
     except ValueError as error:
         raise _wrong(text, str(error)) from error
     if parts.scheme != "ssh" or not HOST.fullmatch(host):

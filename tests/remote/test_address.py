@@ -11,7 +11,7 @@ from edgecompile.remote.address import Address, read_address
     [
         ("ssh://pi@raspberrypi", Address("raspberrypi", "pi")),
         ("ssh://raspberrypi.local:2222/", Address("raspberrypi.local", "", 2222)),
-        ("ssh://pi@[fe80::1%25eth0]/mnt/a%20disk", Address("fe80::1%25eth0", "pi", 0, "/mnt/a disk")),
+        ("ssh://pi@[fe80::1%25eth0]/mnt/a%20b", Address("fe80::1%eth0", "pi", 0, "/mnt/a b")),
     ],
 )
 def test_addresses(text: str, address: Address) -> None:
