@@ -303,21 +303,6 @@ def measure_energy(runtime, manifest, feed, source):
     return dict(found, threads=1, shape={name: list(array.shape) for name, array in feed.items()})
 
 
-def read_arguments():
-    """Return --watts and --tokens."""
-    parser = argparse.ArgumentParser(description="Check this bundle on this machine.")
-    parser.add_argument(
-        "--watts", default="off", metavar="METER",
-        help="measure energy: auto, pmic, ina219, rapl, /dev/tty..., command:... (see watts.py)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--tokens", default=[], metavar="N,N",
-        type=lambda text: [int(number) for number in text.split(",")],
-        help="lengths of text to time, by default that of the longest golden sample",
-    )  # fmt: skip
-    return parser.parse_args()
-
-
 def cpu_name():
     """Return the CPU's or board's name."""
     for path, key in (("/proc/device-tree/model", ""), ("/proc/cpuinfo", "model name")):
@@ -333,9 +318,28 @@ def cpu_name():
     return platform.processor() or platform.machine()
 
 
+def read_arguments():
+    """Return what the command line asks for."""
+    parser = argparse.ArgumentParser(description="Check this bundle on this machine.")
+    told = "measure no latency, and run on one thread: for emulators, whose time means nothing"
+    parser.add_argument("--once", action="store_true", help=told)
+    told = "where the result goes, instead of measured.json beside this program"
+    parser.add_argument("--result", type=Path, default=FOLDER / "measured.json", help=told)
+    parser.add_argument(
+        "--watts", default="off", metavar="METER",
+        help="measure energy: auto, pmic, ina219, rapl, /dev/tty..., command:... (see watts.py)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tokens", default=[], metavar="N,N",
+        type=lambda text: [int(number) for number in text.split(",")],
+        help="lengths of text to time, by default that of the longest golden sample",
+    )  # fmt: skip
+    return parser.parse_args()
+
+
 def main():
     """Run every check; the first that fails ends it."""
-    arguments = read_arguments()
+    asked = read_arguments()
     try:
         manifest = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))
         manifest["files"], manifest["accuracy"], manifest["golden"], manifest["runtime"]
@@ -346,12 +350,13 @@ def main():
     check_files(manifest)
     check_runtime(manifest, engine, runtime.version)
     golden = read_golden(np, manifest)
-    accuracy = check_golden(np, open_artifact(runtime, manifest, 0), manifest, golden)
-    timed = feeds(np, golden, arguments.tokens)
+    run = open_artifact(runtime, manifest, 1 if asked.once else 0)
+    accuracy = check_golden(np, run, manifest, golden)
+    timed = [] if asked.once else feeds(np, golden, asked.tokens)
     latency = [row for feed in timed for row in measure(np, runtime, manifest, feed)]
     energy = None
-    if arguments.watts != "off":
-        energy = measure_energy(runtime, manifest, timed[-1], arguments.watts)
+    if timed and asked.watts != "off":
+        energy = measure_energy(runtime, manifest, timed[-1], asked.watts)
     result = {
         "artifact_sha256": manifest["files"][manifest["artifact"]],
         "target": manifest["target"],
@@ -362,7 +367,7 @@ def main():
         "latency": latency,
         "energy": energy,
     }
-    path = FOLDER / "measured.json"
+    path = asked.result
     scratch = path.with_suffix(".tmp")
     try:
         scratch.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

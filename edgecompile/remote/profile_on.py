@@ -1,6 +1,6 @@
 """Run a bundle's smoke test on a board over ssh, and take back what it measured."""
 
-import json
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,19 +8,19 @@ from typing import Any
 
 from edgecompile.emit.bundle import MANIFEST, SMOKE
 from edgecompile.engines import engine
-from edgecompile.errors import RemoteError, SmokeError
+from edgecompile.errors import GateError, RemoteError, SmokeError
 from edgecompile.remote.address import read_address
 from edgecompile.remote.board import Board, check_board, look
 from edgecompile.remote.connection import Connection, connect
 from edgecompile.remote.copy import copy
 from edgecompile.remote.explain import clean, explain_far
 from edgecompile.remote.install import DEFAULT_PYTHON, install, missing
+from edgecompile.smoke_result import FAIL, read_result
 from edgecompile.target import Target
 
 Say = Callable[[str, str], None]
 MEASURED = "measured.json"
 SMOKE_LIMIT_S = 1800
-FAIL = "FAIL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The board, as it was after the run, and its measured.json, not yet checked."""
+    """The board, as it was after the run, and its measured.json."""
 
     board: Board
-    result: Any
+    result: Mapping[str, Any]
     copied_bytes: int
     copied_s: float
 
@@ -53,7 +53,8 @@ class Measured:
 def profile_on(request: Request, say: Say) -> Measured:
     """Copy, run, take back, clean up.
 
-    Raises RemoteError for all that is in the way, SmokeError when the artifact fails its test.
+    Raises RemoteError for all that is in the way, GateError when smoke.py says FAIL, SmokeError
+    when it ends without a verdict.
     """
     address = read_address(request.address)
     names = [MANIFEST, *request.manifest["files"]]
@@ -91,12 +92,11 @@ def _smoke(connection: Connection, command: Sequence[str], say: Say) -> None:
     failed = [line for line in answer.out.splitlines() if line.startswith(FAIL)]
     if failed:
         msg = f"{who}: {clean(failed[-1])}"
-        raise SmokeError(msg)
-    if answer.code < 0 or answer.code > 128:
-        number = answer.code - 128
+        raise GateError(msg)
+    if answer.code > 128:
         msg = (
-            f"{who}: smoke.py was ended by signal {number}; 4 is an instruction that this CPU has"
-            " not, 9 most often too little memory, 11 a crash of the runtime"
+            f"{who}: smoke.py was ended by signal {answer.code - 128}; 4 is an instruction that"
+            " this CPU has not, 9 most often too little memory, 11 a crash of the runtime"
         )
         raise SmokeError(msg)
     raise explain_far(
@@ -104,13 +104,12 @@ def _smoke(connection: Connection, command: Sequence[str], say: Say) -> None:
     )
 
 
-def _take(connection: Connection) -> Any:
-    """Return measured.json."""
+def _take(connection: Connection) -> Mapping[str, Any]:
+    """Return measured.json, checked as that of any other machine."""
     answer = connection.run(["cat", MEASURED], 60)
     if answer.code:
         raise explain_far(connection.address, f"read {MEASURED}", answer.err, connection.folder)
-    try:
-        return json.loads(answer.out)
-    except ValueError as error:
-        msg = f"ssh://{connection.address.shown}: {MEASURED} there is not JSON"
-        raise RemoteError(msg) from error
+    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
+        path = Path(scratch) / MEASURED
+        path.write_text(answer.out, encoding="utf-8")
+        return read_result(path, f"ssh://{connection.address.shown}")
