@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import platform
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -294,11 +295,11 @@ def measure_energy(runtime, manifest, feed, source):
         run = open_artifact(runtime, manifest, 1)
         run(None, feed)
         found = watts.measure(meter, lambda: run(None, feed))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
         fail(f"energy: {source}: {error}")
     print(
-        f"ok    energy: {found['joules'] * 1e3:.3g} mJ an inference, {found['watts']:.2f} W at work,"
-        f" {found['idle_watts']:.2f} W idle ({found['meter']})"
+        f"ok    energy: {found['joules'] * 1e3:.3g} mJ an inference,"
+        f" {found['watts']:.2f} W at work, {found['idle_watts']:.2f} W idle ({found['meter']})"
     )
     return dict(found, threads=1, shape={name: list(array.shape) for name, array in feed.items()})
 

@@ -184,45 +184,67 @@ def find_rapl(root="/sys"):
     return [os.path.dirname(name) for name in names if read(name).startswith("package")]
 
 
+def open_pmic(_rest):
+    """Return the PMIC, once it has answered."""
+    meter = Pmic()
+    meter.watts()
+    return meter
+
+
+def open_rapl(_rest):
+    """Return the packages' counters."""
+    zones = find_rapl()
+    if not zones:
+        raise OSError("no /sys/class/powercap/intel-rapl:* here")
+    return Rapl(zones)
+
+
+def open_ina(folder):
+    """Return the sensor in a folder, or the only one, once it has answered."""
+    found = [folder] if folder else find_ina()
+    if len(found) != 1:
+        raise OSError(f"{len(found)} INA sensors here; name one: ina219:/sys/class/hwmon/...")
+    meter = Ina(found[0])
+    meter.watts()
+    return meter
+
+
+def open_command(text):
+    """Return a program that prints lines."""
+    words = shlex.split(text)
+    if not words:
+        raise ValueError("command: names no program")
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    return Lines(f"what is behind '{words[0]}'", process.stdout, process)
+
+
+def open_port(text):
+    """Return the meter at a serial port: /dev/ttyUSB0 or /dev/ttyUSB0@9600."""
+    path, _, speed = text.partition("@")
+    return Lines(f"what is behind the meter at {path}", open_serial(path, speed or "115200"))
+
+
+KINDS = {"pmic": open_pmic, "rapl": open_rapl, "ina219": open_ina, "command": open_command}
+
+
 def find(source):
     """Return the meter that a source means, None for "off"; "auto" takes pmic or rapl, if any.
 
     Raises OSError or ValueError where the meter is not there or cannot be read.
     """
-    kind, _, rest = source.partition(":")
-    if source == "off":
-        return None
-    if source == "auto":
-        for each in ("pmic", "rapl"):
+    if source in ("off", "auto"):
+        for kind in ("pmic", "rapl") if source == "auto" else ():
             try:
-                return find(each)
+                return KINDS[kind]("")
             except (OSError, ValueError, subprocess.SubprocessError):
                 continue
         return None
-    if source == "pmic":
-        meter = Pmic()
-        meter.watts()
-        return meter
-    if source == "rapl":
-        zones = find_rapl()
-        if not zones:
-            raise OSError("no /sys/class/powercap/intel-rapl:* here")
-        return Rapl(zones)
-    if kind == "ina219":
-        found = [rest] if rest else find_ina()
-        if len(found) != 1:
-            raise OSError(f"{len(found)} INA sensors here; name one: ina219:/sys/class/hwmon/...")
-        meter = Ina(found[0])
-        meter.watts()
-        return meter
-    if kind == "command" and rest:
-        words = shlex.split(rest)
-        process = subprocess.Popen(words, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
-        return Lines(f"what is behind '{words[0]}'", process.stdout, process)
     if source.startswith("/dev/"):
-        path, _, speed = source.partition("@")
-        return Lines(f"what is behind the meter at {path}", open_serial(path, speed or "115200"))
-    raise ValueError("known: auto, off, pmic, ina219, rapl, /dev/tty..., command:...")
+        return open_port(source)
+    kind, _, rest = source.partition(":")
+    if kind not in KINDS:
+        raise ValueError("known: auto, off, pmic, ina219, rapl, /dev/tty..., command:...")
+    return KINDS[kind](rest)
 
 
 class Record:
@@ -304,8 +326,7 @@ def measure(meter, work, windows=5, window_s=2.0, idle_s=3.0):
     record.stop()
     begin, end = marks[0][0], marks[-1][0]
     each = [
-        record.joules(before, now) / calls
-        for (before, _), (now, calls) in zip(marks, marks[1:])
+        record.joules(before, now) / calls for (before, _), (now, calls) in zip(marks, marks[1:])
     ]
     total, calls = record.joules(begin, end), sum(mark[1] for mark in marks)
     return {

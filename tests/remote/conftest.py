@@ -163,10 +163,18 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], folder: Path) -> None
     pytest.skip("sshd does not answer")
 
 
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that all tests share."""
+    return tmp_path_factory.mktemp("shelf")
+
+
 @pytest.fixture
-def bundle(checkpoint: Callable[..., Path], tmp_path: Path) -> Path:
-    """Return a tiny bundle that this machine can run."""
-    wishes = Recipe(profile=ProfileTable((8,), 1), gate=GateTable(0.9, 0.9))
-    model = checkpoint(sentence_transformers=True)
-    (built,) = pipeline.build(model, ["x86-64"], tmp_path / "dist", wishes, pipeline.Trace())
-    return built.folder
+def bundle(checkpoint: Callable[..., Path], shelf: Path, tmp_path: Path) -> Path:
+    """Return a tiny bundle that this machine can run, of the test's own; built once."""
+    if not any(shelf.iterdir()):
+        wishes = Recipe(profile=ProfileTable((8,), 1), gate=GateTable(0.9, 0.9))
+        model = checkpoint(sentence_transformers=True)
+        list(pipeline.build(model, ["x86-64"], shelf, wishes, pipeline.Trace()))
+    (built,) = shelf.iterdir()
+    return Path(shutil.copytree(built, tmp_path / built.name))

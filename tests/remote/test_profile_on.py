@@ -15,8 +15,8 @@ import pytest
 
 from edgecompile import target
 from edgecompile.errors import EdgeCompileError, GateError, RemoteError, SmokeError
-from edgecompile.remote.connection import connect
 from edgecompile.remote.address import read_address
+from edgecompile.remote.connection import connect
 from edgecompile.remote.profile_on import Measured, Request, profile_on
 
 HERE = sys.executable
@@ -91,7 +91,6 @@ def test_a_wrong_key_is_refused(bundle: Path, far: Any) -> None:
     assert f"ssh-copy-id -p {far.port}" in refused(request(bundle, far))
 
 
-
 def test_nobody_listens(bundle: Path, far: Any) -> None:
     """A closed port, and a name that no one has."""
     far.process.kill()
@@ -123,12 +122,12 @@ def test_a_chosen_python_without_numpy(bundle: Path, far: Any, bare_python: str)
     assert far.left == []
 
 
-def test_no_numpy_and_no_network(
-    bundle: Path, sshd: Callable[..., Any], bare_python: str, tmp_path: Path
-) -> None:
+def test_no_numpy_and_no_network(bundle: Path, sshd: Callable[..., Any], bare_python: str) -> None:
     """Without a chosen Python a venv is tried; pip that reaches no index is one line."""
     folder = Path(bare_python).parent
-    far = sshd(f"SetEnv PATH={folder}:/usr/bin:/bin PIP_INDEX_URL=http://127.0.0.1:9/ PIP_RETRIES=0")
+    far = sshd(
+        f"SetEnv PATH={folder}:/usr/bin:/bin PIP_INDEX_URL=http://127.0.0.1:9/ PIP_RETRIES=0"
+    )
     message = refused(request(bundle, far, python=""))
     assert "python3 lacks numpy, onnxruntime>=1.24, and pip there reaches no index" in message
     assert "\n" not in message
