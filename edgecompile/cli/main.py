@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from edgecompile import __version__
+from edgecompile.cli.profile import profile
 from edgecompile.cli.prune import prune
 from edgecompile.errors import EdgeCompileError, GateError
 
@@ -288,6 +289,7 @@ def completion(shell: str) -> None:
         click.echo(kind(cli, {}, "edgecompile", "_EDGECOMPILE_COMPLETE").source())
 
 
+cli.add_command(profile)
 cli.add_command(prune)
 
 

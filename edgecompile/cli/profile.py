@@ -1,0 +1,50 @@
+"""The command `edgecompile profile`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--emulate", is_flag=True,
+    help="On the emulated CPU of the bundle's board: its answers count, there is no latency. The"
+    " first time, this fetches qemu and a userland (82 MB).",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+def profile(bundle: Path, emulate: bool, as_json: bool) -> None:  # noqa: FBT001 - click
+    """Run the smoke test of BUNDLE, the folder that a build wrote, and keep what it finds."""
+    from edgecompile.cli.progress import progress
+    from edgecompile.profile_bundle import profile_emulated, profile_here
+
+    with progress() as say:
+        found = (profile_emulated if emulate else profile_here)(bundle, say)
+    row = found.table()
+    if as_json:
+        click.echo(json.dumps(row, indent=2))
+        return
+    for line in _lines(row):
+        click.echo(line)
+
+
+def _lines(row: "Mapping[str, Any]") -> "Iterator[str]":
+    accuracy, built = row["accuracy"], row["built"]
+    yield f"{row['target']}: {row['where']} ({row['kind']})"
+    yield (
+        f"  {accuracy['metric']} to float {accuracy['mean']:.4f}, worst {accuracy['min']:.4f}, on"
+        f" {accuracy['samples']} golden samples; the build saw {built['mean']:.4f}, worst"
+        f" {built['min']:.4f}"
+    )
+    for latency in row["latency"]:
+        shape = "x".join(str(n) for n in next(iter(latency["shape"].values())))
+        yield (
+            f"  {latency['p50_ms']:.2f} ms median, {latency['p90_ms']:.2f} ms p90, [{shape}],"
+            f" {latency['threads']} thread(s), measured"
+        )
+    yield f"  kept in the bundle: {row['kept']}"
