@@ -1,5 +1,6 @@
 """Run a bundle's smoke test on a board over ssh, and take back what it measured."""
 
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecompile.emit.bundle import MANIFEST, SMOKE
+from edgecompile.energy.model_energy import measured_energy
 from edgecompile.engines import engine
 from edgecompile.errors import GateError, RemoteError, SmokeError
 from edgecompile.remote.address import read_address
@@ -15,7 +17,7 @@ from edgecompile.remote.connection import Connection, connect
 from edgecompile.remote.copy import copy
 from edgecompile.remote.explain import clean, explain_far
 from edgecompile.remote.install import DEFAULT_PYTHON, install, missing
-from edgecompile.smoke_result import FAIL, read_result
+from edgecompile.smoke_result import FAIL, latency_numbers, read_result
 from edgecompile.target import Target
 
 Say = Callable[[str, str], None]
@@ -57,7 +59,8 @@ def profile_on(request: Request, say: Say) -> Measured:
     when it ends without a verdict.
     """
     address = read_address(request.address)
-    names = [MANIFEST, *request.manifest["files"]]
+    files = request.manifest["files"]
+    names = [MANIFEST, *files]
     for name in names:
         if Path(name).name != name or not (request.bundle / name).is_file():
             msg = f"{request.bundle}: its {name} is missing; build it again"
@@ -75,7 +78,7 @@ def profile_on(request: Request, say: Say) -> Measured:
             connection, board, packages, request.python, lambda what: say("install", what)
         )
         _smoke(connection, [python, SMOKE, *request.arguments], say)
-        result = _take(connection)
+        result = _take(connection, files[request.manifest["artifact"]])
         after = look(connection, python, ["numpy", package])
         say("clean up", f"{connection.folder} on {board.name}")
     return Measured(after, result, size, seconds)
@@ -104,12 +107,27 @@ def _smoke(connection: Connection, command: Sequence[str], say: Say) -> None:
     )
 
 
-def _take(connection: Connection) -> Mapping[str, Any]:
-    """Return measured.json, checked as that of any other machine."""
+def _take(connection: Connection, artifact: str) -> Mapping[str, Any]:
+    """Return measured.json, checked: it comes from another machine."""
+    who = f"ssh://{connection.address.shown}"
     answer = connection.run(["cat", MEASURED], 60)
     if answer.code:
         raise explain_far(connection.address, f"read {MEASURED}", answer.err, connection.folder)
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
         path = Path(scratch) / MEASURED
         path.write_text(answer.out, encoding="utf-8")
-        return read_result(path, f"ssh://{connection.address.shown}")
+        result = read_result(path, who)
+        _check(result, artifact, who)
+    return result
+
+
+def _check(result: Mapping[str, Any], artifact: str, who: str) -> None:
+    """Say so if a result is of another artifact, or has a time or energy that none can have."""
+    try:
+        numbers = [*latency_numbers(result), *measured_energy(result)]
+        sound = all(math.isfinite(each["value"]) and each["value"] > 0 for each in numbers)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        sound = False
+    if not sound or result.get("artifact_sha256") != artifact:
+        msg = f"{who}: {MEASURED} there is not what this bundle's smoke.py writes"
+        raise SmokeError(msg)
