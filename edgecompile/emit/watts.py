@@ -12,6 +12,7 @@ A meter is what can say watts, or count joules:
 A line of the last two is a sample: a number alone is watts; of several, the one before "W" or "mW".
 """
 
+import contextlib
 import glob
 import os
 import re
@@ -129,21 +130,20 @@ class Lines:
         self.what, self.file, self.process = what, file, process
         self.value, self.heard = None, time.perf_counter()
         self.some = threading.Event()
-        threading.Thread(target=self.listen, daemon=True).start()
+        self.listener = threading.Thread(target=self.listen, daemon=True)
+        self.listener.start()
         if not self.some.wait(SILENCE_S):
             self.close()
             raise OSError(f"says no watts in {SILENCE_S:.0f} s")
 
     def listen(self):
-        """Keep the last line's watts."""
-        try:
+        """Keep the last line's watts, until the meter is unplugged or ended: watts() tells."""
+        with self.file, contextlib.suppress(OSError):
             for line in self.file:
                 value = line_watts(line.decode(errors="replace"))
                 if value is not None:
                     self.value, self.heard = value, time.perf_counter()
                     self.some.set()
-        except (OSError, ValueError):
-            pass  # unplugged, or closed by us: watts() tells
 
     def watts(self):
         """Return the last line's, if it is not too old."""
@@ -156,6 +156,7 @@ class Lines:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+            self.listener.join()
 
 
 def open_serial(path, speed):
@@ -313,6 +314,15 @@ def measure(meter, work, windows=5, window_s=2.0, idle_s=3.0):
     The machine idles, then works in windows of at least `window_s` seconds: `joules` is that of all
     windows by their calls, `low` and `high` those of the lowest and highest window.
     """
+    try:
+        return measure_windows(meter, work, windows, window_s, idle_s)
+    finally:
+        if hasattr(meter, "close"):
+            meter.close()
+
+
+def measure_windows(meter, work, windows, window_s, idle_s):
+    """Do what measure() says."""
     record = Record(meter)
     idle_start = time.perf_counter()
     time.sleep(idle_s)

@@ -85,6 +85,7 @@ class Connection:
     ssh: tuple[str, ...]
     folder: str
     holder: subprocess.Popen[bytes]
+    sessions: list[subprocess.Popen[bytes]]
 
     def run(
         self,
@@ -108,11 +109,11 @@ class Connection:
 
         timer = threading.Timer(limit_s, stop)
         timer.start()
+        self.sessions.append(process)
         try:
             answer = _converse(process, feed, heard)
         finally:
             timer.cancel()
-            _end(process)
         if late.is_set():
             what = shlex.join(command[:3])
             msg = f"ssh://{self.address.shown}: '{what}' was not done in {limit_s:.0f} s"
@@ -135,10 +136,13 @@ def connect(address: Address, config: Path | None = None) -> Iterator[Connection
         ssh += ["-o", f"ControlPath={sockets}/s"]
         hold = f"exec sh -c {shlex.quote(HOLD)} sh {shlex.quote(address.folder)}"
         holder = _start([*ssh, "-o", "ControlMaster=yes", *address.arguments, hold])
+        sessions: list[subprocess.Popen[bytes]] = []
         try:
-            yield Connection(address, tuple(ssh), _made(holder, address), holder)
+            yield Connection(address, tuple(ssh), _made(holder, address), holder, sessions)
         finally:
             _leave(holder)
+            for session in sessions:  # their pipes end with the connection, which had them
+                _end(session)
 
 
 def _made(holder: subprocess.Popen[bytes], address: Address) -> str:

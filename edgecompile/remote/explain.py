@@ -13,7 +13,7 @@ def explain_ssh(address: Address, said: str) -> RemoteError:
     for pattern, line in _known(address):
         if pattern in said:
             return RemoteError(f"{who}: {line}")
-    if any(word in said for word in LOST):
+    if not said.strip() or any(word in said for word in LOST):
         return RemoteError(f"{who}: the connection was lost; try again")
     return RemoteError(f"{who}: ssh failed: {last_line(said)}; try: ssh {address.typed} true")
 

@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -129,27 +128,26 @@ def test_a_serial_line(watts: ModuleType) -> None:
 
     sender = threading.Thread(target=send)
     sender.start()
+    meter = watts.find(f"{os.ttyname(theirs)}@9600")
     try:
-        assert watts.find(f"{os.ttyname(theirs)}@9600").watts() == 3.0
+        assert meter.watts() == 3.0
     finally:
         done.set()
         sender.join()
+        os.close(theirs)
+        os.close(ours)  # unplugged
+        meter.listener.join(10)
+    assert not meter.listener.is_alive()
 
 
-def test_a_program_that_prints_watts(watts: ModuleType) -> None:
+def test_a_program_that_prints_watts(watts: ModuleType, tmp_path: Path) -> None:
     """It runs without a shell, and is ended with the measurement."""
-    loop = "import time\nwhile True: print('2.5 W', flush=True); time.sleep(0.01)"
-    words = subprocess.list2cmdline([sys.executable, "-c", loop]).replace("\n", "\\n")
-    script = Path(os.environ.get("TMPDIR", "/tmp")) / f"meter-{os.getpid()}.py"  # noqa: S108
-    script.write_text(loop)
-    try:
-        meter = watts.find(f"command:{sys.executable} {script}")
-        assert meter.watts() == 2.5
-        meter.close()
-        assert meter.process.returncode is not None
-    finally:
-        script.unlink()
-    assert words
+    program = tmp_path / "meter.py"
+    program.write_text("import time\nwhile 1:\n print('2.5 W', flush=True)\n time.sleep(0.01)\n")
+    meter = watts.find(f"command:{sys.executable} {program}")
+    done = watts.measure(meter, lambda: time.sleep(0.01), 2, 0.1, 0.1)
+    assert done["watts"] == pytest.approx(2.5)
+    assert meter.process.returncode is not None
 
 
 @pytest.mark.parametrize(
