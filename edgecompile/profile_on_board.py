@@ -62,7 +62,8 @@ def profile_on_board(folder: Path, wishes: Wishes, say: Say) -> Profiled:
     profile = with_energy(profile, board, energies, country, a_day)
     bundle = rewrite_bundle(bundle, profile=profile)
     where = f"{found.board.name}, {found.result['runtime']}"
-    told = "its latencies and energy, in profile.json; those of the build's machine went"
+    what = "latencies and energy" if energies else "latencies"
+    told = f"its {what}, in profile.json, in place of those of the build's machine"
     return Profiled(bundle, found.result, "measured", where, told)
 
 

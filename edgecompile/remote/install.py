@@ -44,7 +44,7 @@ def install(
             connection.address, "make a venv", made.err or made.out, connection.folder
         )
     pip = ["venv/bin/python", "-m", "pip", "install", "--quiet", "--no-input", "--no-cache-dir"]
-    pip += ["--disable-pip-version-check", "--only-binary", ":all:", *packages]
+    pip += ["--disable-pip-version-check", "--retries", "1", "--only-binary", ":all:", *packages]
     done = connection.run(pip, PIP_LIMIT_S)
     if done.code == 0:
         return "venv/bin/python"

@@ -77,7 +77,7 @@ def profile_on(request: Request, say: Say) -> Measured:
         python = install(
             connection, board, packages, request.python, lambda what: say("install", what)
         )
-        _smoke(connection, [python, SMOKE, *request.arguments], say)
+        _smoke(connection, [python, "-u", SMOKE, *request.arguments], say)
         result = _take(connection, files[request.manifest["artifact"]])
         after = look(connection, python, ["numpy", package])
         say("clean up", f"{connection.folder} on {board.name}")

@@ -125,9 +125,7 @@ def test_a_chosen_python_without_numpy(bundle: Path, far: Any, bare_python: str)
 def test_no_numpy_and_no_network(bundle: Path, sshd: Callable[..., Any], bare_python: str) -> None:
     """Without a chosen Python a venv is tried; pip that reaches no index is one line."""
     folder = Path(bare_python).parent
-    far = sshd(
-        f"SetEnv PATH={folder}:/usr/bin:/bin PIP_INDEX_URL=http://127.0.0.1:9/ PIP_RETRIES=0"
-    )
+    far = sshd(f"SetEnv PATH={folder}:/usr/bin:/bin PIP_INDEX_URL=http://127.0.0.1:9/")
     message = refused(request(bundle, far, python=""))
     assert "python3 lacks numpy, onnxruntime>=1.24, and pip there reaches no index" in message
     assert "\n" not in message
