@@ -57,12 +57,15 @@ cat >/dev/null
 """
 """POSIX sh. sshd gives each session a process group of its own: its first process leads it."""
 WORK = """
-echo $$ >"$1/pid" && cd "$1" && shift || exit 1
+folder=$1; shift
+echo $$ >"$folder/pid" && cd "$folder" || exit 1
 LC_ALL=C; export LC_ALL
 program=$1; shift
 case $program in "~/"*) program=$HOME/${program#??};; esac
 "$program" "$@"
-code=$?; exit $code
+code=$?
+rm -f "$folder/pid"
+exit $code
 """
 """No exec: sh says 128 + n of a signal, of which ssh would say 255."""
 Say = Callable[[str], None]
