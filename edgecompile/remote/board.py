@@ -15,6 +15,8 @@ from edgecompile.target import Target
 LOOK_LIMIT_S = 60
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 OLDEST_PYTHON = (3, 9)
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What JSON of another making can raise."""
 THROTTLED_NOW, THROTTLED_EVER = 0xF, 0xF0000
 """Bits of a Raspberry Pi's get_throttled: low voltage, capped, throttled, hot; now, since boot."""
 
@@ -75,7 +77,7 @@ def look(connection: Connection, python: str, packages: list[str]) -> Board:
         raise explain_far(connection.address, f"run {python}", answer.err, connection.folder)
     try:
         return _read(json.loads(answer.out))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except UNREADABLE as error:
         msg = f"{who}: {python} answered what no Python would: {last_line(answer.out)}"
         raise RemoteError(msg) from error
 

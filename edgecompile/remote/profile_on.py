@@ -12,7 +12,7 @@ from edgecompile.energy.model_energy import measured_energy
 from edgecompile.engines import engine
 from edgecompile.errors import GateError, RemoteError, SmokeError
 from edgecompile.remote.address import read_address
-from edgecompile.remote.board import Board, check_board, look
+from edgecompile.remote.board import UNREADABLE, Board, check_board, look
 from edgecompile.remote.connection import Connection, connect
 from edgecompile.remote.copy import copy
 from edgecompile.remote.explain import clean, explain_far
@@ -126,7 +126,7 @@ def _check(result: Mapping[str, Any], artifact: str, who: str) -> None:
     try:
         numbers = [*latency_numbers(result), *measured_energy(result)]
         sound = all(math.isfinite(each["value"]) and each["value"] > 0 for each in numbers)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except UNREADABLE:
         sound = False
     if not sound or result.get("artifact_sha256") != artifact:
         msg = f"{who}: {MEASURED} there is not what this bundle's smoke.py writes"
