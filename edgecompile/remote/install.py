@@ -7,7 +7,7 @@ from edgecompile.remote.explain import explain_far, last_line, no_space
 from edgecompile.target import version
 
 DEFAULT_PYTHON = "python3"
-VENV_LIMIT_S, PIP_LIMIT_S = 300, 1200
+VENV_LIMIT_S, PIP_LIMIT_S = 600, 1800
 VENV_BYTES = 400_000_000
 """numpy and onnxruntime for aarch64 take 70 MB packed, 250 MB in place (seen), and pip itself."""
 OFFLINE = ("NewConnectionError", "NameResolutionError", "Connection refused", "unreachable")
