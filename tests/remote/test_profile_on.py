@@ -85,7 +85,7 @@ def test_a_changed_host_key_is_refused(bundle: Path, far: Any) -> None:
 def test_a_wrong_key_is_refused(bundle: Path, far: Any) -> None:
     """No password is asked for."""
     other = far.folder / "other"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other], check=True)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other], check=True)  # noqa: S607
     text = far.config.read_text()
     far.config.write_text(text.replace(f"{far.folder}/user\n", f"{other}\n"))
     assert f"ssh-copy-id -p {far.port}" in refused(request(bundle, far))
@@ -171,7 +171,7 @@ def test_no_space_there(bundle: Path, far: Any, tmp_path: Path) -> None:
         assert str(disk) in message
         assert list(disk.iterdir()) == []
     finally:
-        subprocess.run(["umount", disk], check=True)
+        subprocess.run(["umount", disk], check=True)  # noqa: S607
 
 
 def wait_until(holds: Callable[[], bool]) -> bool:
