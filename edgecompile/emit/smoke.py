@@ -9,13 +9,13 @@ is not, and the line says what.
 
 import argparse
 import hashlib
-import importlib.util
 import json
 import os
 import platform
 import subprocess
 import sys
 import time
+from importlib import util
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
@@ -284,8 +284,9 @@ def measure(np, runtime, manifest, feed):
 
 def measure_energy(runtime, manifest, feed, source):
     """Measure joules of one inference on one thread; None where no meter is found."""
-    spec = importlib.util.spec_from_file_location("watts", FOLDER / "watts.py")
-    watts = importlib.util.module_from_spec(spec)
+    sys.dont_write_bytecode = True  # nothing is added to the bundle
+    spec = util.spec_from_file_location("watts", FOLDER / "watts.py")
+    watts = util.module_from_spec(spec)
     spec.loader.exec_module(watts)
     try:
         meter = watts.find(source)
