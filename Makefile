@@ -62,9 +62,9 @@ $(VENV)/.core: locks/core.txt pyproject.toml | $(VENV)/bin/python
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/.test: locks/test.txt $(VENV)/.core
+$(VENV)/.test: locks/test.txt locks/energy.txt $(VENV)/.core
 	@echo "installing the test tools"
-	@$(BIN)/pip install $(PIP) -r locks/test.txt
+	@$(BIN)/pip install $(PIP) -r locks/test.txt -r locks/energy.txt
 	@touch $@
 
 $(MODEL): locks/model.txt | $(VENV)/.core

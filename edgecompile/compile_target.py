@@ -120,7 +120,7 @@ def compile_for(
         *tried.names,
         *_draw_curve(prepared, folder, trace),
         bundles.write_golden(folder, prepared.outputs, golden[kept], prepared.expected[kept]),
-        bundles.write_smoke_test(folder),
+        *bundles.write_smoke_test(folder),
         *bundles.write_tokenizer(folder, prepared.tokenizer),
     ]
     manifest = {
@@ -135,7 +135,7 @@ def compile_for(
         "artifact": names[0],
         "accuracy": asdict(found) | {"floor": floor, "kind": "measured", "how": engine.HOW},
         "accuracy_emulated": emulated.table(tried.emulated),
-        "golden": {"file": bundles.GOLDEN, **asdict(seen)},
+        "golden": {"file": bundles.GOLDEN, **asdict(seen), "tokens": _tokens(prepared)},
         "route": prepared.source.route,
         "recipe": {k: v for k, v in asdict(prepared.recipe).items() if k not in BESIDE},
         "inputs": dict(prepared.inputs),
@@ -234,6 +234,7 @@ def _ask_artifact(board: Target, prepared: Prepared, feeds: "Sequence[Feed]") ->
 def _profile(board: Target, prepared: Prepared, artifact: Path, trace: Trace) -> dict[str, Any]:
     """Time the artifact against the dense model in the form in which other tools export it."""
     from edgecompile.emit import onnxruntime
+    from edgecompile.energy.energy_numbers import with_energy
     from edgecompile.host import read_host, why_not
     from edgecompile.profile.profile_host import profile_host
 
@@ -245,7 +246,9 @@ def _profile(board: Target, prepared: Prepared, artifact: Path, trace: Trace) ->
         (name, *_) = onnxruntime.write(plain, Path(scratch), {}, one_file_bytes=0)
         feeds = _timed_feeds(prepared)
         models = {"float": Path(scratch) / name, "artifact": artifact}
-        return profile_host(board, models, feeds, prepared.recipe.profile.repeats)
+        profile = profile_host(board, models, feeds, prepared.recipe.profile.repeats)
+    wishes = prepared.recipe.profile
+    return with_energy(profile, board, country=wishes.country, a_day=wishes.inferences_a_day)
 
 
 def _timed_feeds(prepared: Prepared) -> "list[Timed]":
@@ -254,6 +257,16 @@ def _timed_feeds(prepared: Prepared) -> "list[Timed]":
 
     wishes = prepared.recipe.profile.sequence
     return choose_feeds(prepared.model, prepared.data.golden, wishes, prepared.longest)
+
+
+def _tokens(prepared: Prepared) -> list[int]:
+    """Return the lengths of text that smoke.py may time; none where shapes are fixed."""
+    from edgecompile.data.limits import takes_any_length
+
+    feeds = _timed_feeds(prepared)
+    if any(timed.phase for timed in feeds) or not takes_any_length(prepared.model):
+        return []
+    return [timed.sequence for timed in feeds]
 
 
 def _plan_table(model: "ir.Model", plan: Plan) -> dict[str, Any]:

@@ -119,3 +119,7 @@ class PromiseError(EdgeCompileError):
     def __init__(self, name: str, fact: str, found: str) -> None:
         """Name the pass, the promise and the offender."""
         super().__init__(f"bug in {name}: it promised: {fact} But {found}.")
+
+
+class RemoteError(EdgeCompileError):
+    """A board that cannot be reached over ssh, or cannot run the bundle."""

@@ -51,11 +51,11 @@ def _governor() -> str:
         return "unknown"
 
 
-def why_not(host: Host, target: Target) -> str | None:
-    """Return why this host cannot time a target's artifact, or None if it can."""
+def why_not(host: Host, target: Target, who: str = "this host") -> str | None:
+    """Return why a host cannot time a target's artifact, or None if it can."""
     if host.isa != target.isa:
-        return f"this host is {host.isa}, {target.name} is {target.isa}"
+        return f"{who} is {host.isa}, {target.name} is {target.isa}"
     missing = sorted(set(target.cpu_features) - host.features)
     if missing and host.features:
-        return f"this host's CPU lacks {', '.join(missing)}, which {target.name} has"
+        return f"{who}'s CPU lacks {', '.join(missing)}, which {target.name} has"
     return None

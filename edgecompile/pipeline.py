@@ -22,8 +22,11 @@ def build(
     model: Path, targets: Sequence[str], output: Path, recipe: Recipe, trace: Trace
 ) -> Iterator[Bundle]:
     """Compile a model for each target; yield each bundle as soon as it stands."""
+    from edgecompile.energy.carbon import read_grid
     from edgecompile.export.read_model import find_source
 
+    if recipe.profile.country:
+        read_grid(recipe.profile.country)  # a missing table or a wrong word is told at once
     wanted = [target.load_each(name) for name in dict.fromkeys(targets)]
     for boards in wanted:
         fastest.check_runs(boards, recipe.quantize.scheme)

@@ -42,6 +42,8 @@ class Profiled:
             "accuracy": dict(self.result["accuracy"]),
             "built": {key: self.bundle.manifest["golden"][key] for key in ("mean", "min")},
             "latency": [dict(row) for row in self.result["latency"]],
+            "energy": self.result.get("energy"),
+            "warning": (self.bundle.profile.get("host") or {}).get("warning", ""),
         }
 
 

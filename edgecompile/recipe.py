@@ -211,10 +211,16 @@ class GateTable:
 
 @dataclass(frozen=True, slots=True)
 class ProfileTable:
-    """Token counts to time, and how often."""
+    """Token counts to time, and how often.
+
+    `country` is an ISO 3166 code of three letters, as in "DEU": with it, energy is carbon as well;
+    `inferences_a_day` asks for that of a device in a year.
+    """
 
     sequence: tuple[int, ...] = (16, 64, 128)
     repeats: int = 9
+    country: str = ""
+    inferences_a_day: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +320,12 @@ def _check(path: Path, recipe: Recipe) -> None:
         "[distill] narrow_every: removes ratios on the way; give [prune] ffn and heads, no budget",
     )
     demand(recipe.profile.repeats >= 1, "[profile] repeats: must be at least 1")
+    demand(recipe.profile.inferences_a_day >= 0, "[profile] inferences_a_day: must be at least 0")
+    country = recipe.profile.country
+    demand(
+        not country or (len(country) == 3 and country.isalpha()),
+        f'[profile] country: must look like "DEU" (ISO 3166, three letters), found "{country}"',
+    )
     demand(
         bool(recipe.profile.sequence) and min(recipe.profile.sequence) >= 1,
         "[profile] sequence: must be a list of token counts, for example [16, 128]",

@@ -62,7 +62,7 @@ def latency_numbers(result: Mapping[str, Any]) -> "list[Number]":
             "kind": "measured",
             "how": HOW,
             "model": "artifact",
-            "sequence": _sequence(row["shape"]),
+            "sequence": sequence_of(row["shape"]),
             "threads": int(row["threads"]),
         }
         for row in result["latency"]
@@ -70,7 +70,7 @@ def latency_numbers(result: Mapping[str, Any]) -> "list[Number]":
     ]
 
 
-def _sequence(shape: Mapping[str, Sequence[int]]) -> int:
+def sequence_of(shape: Mapping[str, Sequence[int]]) -> int:
     """Return the tokens of a feed: its first input is [1, tokens]; 1 where it is no text."""
     first = next(iter(shape.values()))
     return int(first[1]) if len(first) == 2 else 1

@@ -10,6 +10,7 @@ compile core.in -o core.txt
 compile test.in -c core.txt -o test.txt
 compile export.in --overrides no-torch.txt -o export.txt
 compile model.in --no-deps -o model.txt
+compile energy.in --no-deps -o energy.txt
 for peer in peers/*.in; do
     compile "$peer" --overrides no-torch.txt -o "${peer%.in}.txt"
 done

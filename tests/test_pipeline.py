@@ -58,7 +58,7 @@ def test_every_target_gets_a_whole_bundle(
     files = {path.name for path in bundle.folder.iterdir()}
     records = {"profile.json", "manifest.json"}
     artifact = engines.engine(bundle.manifest["engine"]).ARTIFACT
-    assert files == {artifact, "tokenizer.json", "golden.npz", "smoke.py"} | records
+    assert files == {artifact, "tokenizer.json", "golden.npz", "smoke.py", "watts.py"} | records
     written = json.loads((bundle.folder / "manifest.json").read_text())
     assert written == bundle.manifest
     assert set(written["files"]) == files - {"manifest.json"}

@@ -196,6 +196,14 @@ def test_every_type_is_checked(write: Path, table: str, key: str, value: str) ->
             "R, [prune] vocabulary_min_count: must be at least 1",
         ),
         ("[profile]\nrepeats = 0\n", "R, [profile] repeats: must be at least 1"),
+        (
+            "[profile]\ninferences_a_day = -1\n",
+            "R, [profile] inferences_a_day: must be at least 0",
+        ),
+        (
+            "[profile]\ncountry = 'Germany'\n",
+            'R, [profile] country: must look like "DEU" (ISO 3166, three letters), found "Germany"',
+        ),
         *(
             (
                 f"[profile]\nsequence = {wrong}\n",

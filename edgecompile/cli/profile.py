@@ -1,13 +1,14 @@
 """The command `edgecompile profile`."""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 @click.command()
@@ -17,20 +18,77 @@ if TYPE_CHECKING:
     help="On the emulated CPU of the bundle's board: its answers count, there is no latency. The"
     " first time, this fetches qemu and a userland (82 MB).",
 )  # fmt: skip
+@click.option(
+    "--on", "address", metavar="ssh://USER@HOST[:PORT][/FOLDER]",
+    help="On a board, over ssh with a key: copied there, run, cleaned up; its numbers stay.",
+)  # fmt: skip
+@click.option(
+    "--python", default="", metavar="PATH",
+    help="With --on: a Python there that has numpy and the runtime; by default its python3, or a"
+    " venv for this run alone.",
+)  # fmt: skip
+@click.option(
+    "--ssh-config", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="With --on: in the place of ~/.ssh/config.",
+)  # fmt: skip
+@click.option(
+    "--watts", default="auto", show_default=True, metavar="METER",
+    help="With --on: what measures energy: pmic, ina219, rapl, /dev/tty..., command:..., off.",
+)  # fmt: skip
+@click.option(
+    "--country", default="", metavar="DEU",
+    help="With --on: whose electricity it is, for grams of CO2e; by default the recipe's.",
+)  # fmt: skip
+@click.option(
+    "--a-day", default=0, type=click.IntRange(0), metavar="N",
+    help="With --on: inferences a day, for the CO2e of a device in a year.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
-def profile(bundle: Path, emulate: bool, as_json: bool) -> None:  # noqa: FBT001 - click
+def profile(  # noqa: PLR0917 - one parameter an option
+    bundle: Path,
+    emulate: bool,  # noqa: FBT001 - click passes flags by name
+    address: str | None,
+    python: str,
+    ssh_config: Path | None,
+    watts: str,
+    country: str,
+    a_day: int,
+    as_json: bool,  # noqa: FBT001
+) -> None:
     """Run the smoke test of BUNDLE, the folder that a build wrote, and keep what it finds."""
     from edgecompile.cli.progress import progress
     from edgecompile.profile_bundle import profile_emulated, profile_here
+    from edgecompile.profile_on_board import Wishes, profile_on_board
 
+    if emulate and address:
+        msg = "--emulate and --on: choose one"
+        raise click.UsageError(msg)
+    wishes = Wishes(address or "", python, ssh_config, watts, country, a_day)
+    if not address and wishes != Wishes(""):
+        msg = "--python, --ssh-config, --watts, --country and --a-day go with --on"
+        raise click.UsageError(msg)
     with progress() as say:
-        found = (profile_emulated if emulate else profile_here)(bundle, say)
+        if address:
+            found = profile_on_board(bundle, wishes, say)
+        else:
+            found = (profile_emulated if emulate else profile_here)(bundle, say)
     row = found.table()
     if as_json:
         click.echo(json.dumps(row, indent=2))
         return
     for line in _lines(row):
         click.echo(line)
+    _print_energy(found.bundle.profile["numbers"])
+
+
+def _print_energy(numbers: "Sequence[Mapping[str, Any]]") -> None:
+    from rich.console import Console
+
+    from edgecompile.report.energy import energy_table
+
+    table = energy_table(numbers)
+    if table is not None:
+        Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
 def _lines(row: "Mapping[str, Any]") -> "Iterator[str]":
@@ -47,4 +105,6 @@ def _lines(row: "Mapping[str, Any]") -> "Iterator[str]":
             f"  {latency['p50_ms']:.2f} ms median, {latency['p90_ms']:.2f} ms p90, [{shape}],"
             f" {latency['threads']} thread(s), measured"
         )
+    if row["warning"]:
+        yield f"  warning: {row['warning']}"
     yield f"  kept in the bundle: {row['kept']}"

@@ -14,6 +14,8 @@ from edgecompile.files import sha256, write_json
 from edgecompile.graph import FloatArray
 
 GOLDEN, SMOKE, MANIFEST, PROFILE = "golden.npz", "smoke.py", "manifest.json", "profile.json"
+WATTS = "watts.py"
+"""What smoke.py measures energy with."""
 TOKENIZER = "tokenizer.json"
 MOST_SAMPLES, FEWEST_SAMPLES, GOLDEN_BYTES = 16, 4, 1 << 24
 """A bundle holds up to 16 golden samples; fewer where caches or images make them large."""
@@ -54,12 +56,13 @@ def write_tokenizer(folder: Path, tokenizer: bytes) -> list[str]:
     return [TOKENIZER]
 
 
-def write_smoke_test(folder: Path) -> str:
-    """Copy smoke.py, executable."""
+def write_smoke_test(folder: Path) -> list[str]:
+    """Copy smoke.py, executable, and what it measures energy with."""
+    for name in (SMOKE, WATTS):
+        shutil.copyfile(Path(__file__).parent / name, folder / name)
     path = folder / SMOKE
-    shutil.copyfile(Path(__file__).parent / "smoke.py", path)
     path.chmod(path.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
-    return SMOKE
+    return [SMOKE, WATTS]
 
 
 def write_manifest(

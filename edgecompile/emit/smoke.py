@@ -12,8 +12,10 @@ import hashlib
 import json
 import os
 import platform
+import subprocess
 import sys
 import time
+from importlib import util
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
@@ -245,9 +247,19 @@ def read_golden(np, manifest):
     return [samples[number] for number in sorted(samples)]
 
 
-def measure(np, runtime, manifest, golden):
-    """Time the longest golden sample, on one thread and on all."""
-    feed = max((s["in"] for s in golden), key=lambda f: sum(a.size for a in f.values()))
+def feeds(np, golden, tokens):
+    """Return what to time: the longest golden sample, its token rows [1, S] as long as wished."""
+    longest = max((s["in"] for s in golden), key=lambda f: sum(a.size for a in f.values()))
+    if not tokens or any(name.startswith("past_key_values") for name in longest):
+        return [longest]
+    return [
+        {name: np.resize(a, (1, n)) if a.ndim == 2 else a for name, a in longest.items()}
+        for n in tokens
+    ]
+
+
+def measure(np, runtime, manifest, feed):
+    """Time a feed, on one thread and on all."""
     shape = {name: list(array.shape) for name, array in feed.items()}
     cache = [name for name in shape if name.startswith("past_key_values")]
     shown = {name: dims for name, dims in shape.items() if name not in cache[1:]}
@@ -268,6 +280,29 @@ def measure(np, runtime, manifest, golden):
             {"threads": threads, "shape": shape, "p50_ms": p50, "p90_ms": p90, "kind": "measured"}
         )
     return found
+
+
+def measure_energy(runtime, manifest, feed, source):
+    """Measure joules of one inference on one thread; None where no meter is found."""
+    sys.dont_write_bytecode = True  # nothing is added to the bundle
+    spec = util.spec_from_file_location("watts", FOLDER / "watts.py")
+    watts = util.module_from_spec(spec)
+    spec.loader.exec_module(watts)
+    try:
+        meter = watts.find(source)
+        if meter is None:
+            print(f"ok    energy: not measured ({source}: no meter that can be read here)")
+            return None
+        run = open_artifact(runtime, manifest, 1)
+        run(None, feed)
+        found = watts.measure(meter, lambda: run(None, feed))
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        fail(f"energy: {source}: {error}")
+    print(
+        f"ok    energy: {found['joules'] * 1e3:.3g} mJ an inference,"
+        f" {found['watts']:.2f} W at work, {found['idle_watts']:.2f} W idle ({found['meter']})"
+    )
+    return dict(found, threads=1, shape={name: list(array.shape) for name, array in feed.items()})
 
 
 def cpu_name():
@@ -304,6 +339,15 @@ def read_arguments():
     parser.add_argument("--once", action="store_true", help=told)
     told = "where the result goes, instead of measured.json beside this program"
     parser.add_argument("--result", type=Path, default=FOLDER / "measured.json", help=told)
+    parser.add_argument(
+        "--watts", default="off", metavar="METER",
+        help="measure energy: auto, pmic, ina219, rapl, /dev/tty..., command:... (see watts.py)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tokens", default=[], metavar="N,N",
+        type=lambda text: [int(number) for number in text.split(",")],
+        help="lengths of text to time, by default that of the longest golden sample",
+    )  # fmt: skip
     return parser.parse_args()
 
 
@@ -322,7 +366,11 @@ def main():
     golden = read_golden(np, manifest)
     run = open_artifact(runtime, manifest, 1 if asked.once else 0)
     accuracy = check_golden(np, run, manifest, golden)
-    latency = [] if asked.once else measure(np, runtime, manifest, golden)
+    timed = [] if asked.once else feeds(np, golden, asked.tokens)
+    latency = [row for feed in timed for row in measure(np, runtime, manifest, feed)]
+    energy = None
+    if timed and asked.watts != "off":
+        energy = measure_energy(runtime, manifest, timed[-1], asked.watts)
     result = {
         "artifact_sha256": manifest["files"][manifest["artifact"]],
         "target": manifest["target"],
@@ -331,6 +379,7 @@ def main():
         "runtime": f"{engine} {runtime.version}",
         "accuracy": accuracy,
         "latency": latency,
+        "energy": energy,
     }
     write(asked.result, json.dumps(result, indent=2) + "\n")
     print(f"ok    all checks passed on {result['cpu']}; wrote {asked.result.name}")
