@@ -6,9 +6,18 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from edgecompile.attachments import LABELS, VOCABULARY
 from edgecompile.errors import UnsupportedError
 from edgecompile.facts import LENGTHS
 from edgecompile.tflite.flatbuffer import File
+from edgecompile.tflite.metadata import (
+    ENTRY,
+    Attached,
+    append_files,
+    label_file,
+    vocabulary_file,
+    write_metadata,
+)
 from edgecompile.tflite.write_graph import open_axis, write_graph
 
 ARTIFACT = "model.tflite"
@@ -36,6 +45,28 @@ def write_file(
     file = File(largest_bytes, newest)
     for length in lengths:
         write_graph(file, model, length)
-    file.add_metadata("edgecompile", json.dumps(dict(metadata), sort_keys=True))
-    (folder / ARTIFACT).write_bytes(file.data(f"edgecompile: {model.graph.name}"))
+    file.add_metadata("edgecompile", json.dumps(dict(metadata), sort_keys=True).encode())
+    vocabulary, labels = _vocabulary(model), _labels(model)
+    ends = [[str(v.name) for v in end] for end in (model.graph.inputs, model.graph.outputs)]
+    title = str(model.graph.name)
+    file.add_metadata(ENTRY, write_metadata(title, ends[0], ends[1], vocabulary, labels))
+    (folder / ARTIFACT).write_bytes(file.data(f"edgecompile: {title}"))
+    if files := {file.name: file for file in (vocabulary, *labels.values()) if file is not None}:
+        append_files(folder / ARTIFACT, files.values())
     return [ARTIFACT]
+
+
+def _vocabulary(model: ir.Model) -> Attached | None:
+    words = model.metadata_props.get(VOCABULARY)
+    reads = any(value.name == "input_ids" for value in model.graph.inputs)
+    return vocabulary_file(json.loads(words)) if words and reads else None
+
+
+def _labels(model: ir.Model) -> dict[str, Attached]:
+    """Return the label file of each output that has a number for each label."""
+    labels = json.loads(model.metadata_props.get(LABELS, "[]"))
+    return {
+        str(value.name): label_file(labels)
+        for value in model.graph.outputs
+        if labels and value.shape is not None and value.shape[-1] == len(labels)
+    }
