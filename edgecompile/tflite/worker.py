@@ -98,7 +98,8 @@ def open_worker(artifact: Path, threads: int) -> "Callable[[Feed], list[FloatArr
 def _end(process: "subprocess.Popen[str]", scratch: Path) -> None:
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
-            pipe.close()
+            with contextlib.suppress(BrokenPipeError):  # what it was asked as it ended
+                pipe.close()
     process.kill()
     process.wait()
     shutil.rmtree(scratch, ignore_errors=True)

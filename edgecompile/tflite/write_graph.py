@@ -16,6 +16,18 @@ from edgecompile.tflite.subgraph import Shape, Subgraph, Tensor, unsupported
 
 ONLY = "serving_default"
 """The key of a file's one signature, TFLite's custom."""
+HELP = {
+    "Attention": "lower/litert's expand-attention takes it with q_num_heads and scale stated",
+    "BatchNormalization": "lower/litert's expand-operators takes it with constant statistics",
+    "Erf": "canonicalise's fuse-gelu takes it in x * (1 + erf(x / sqrt(2))) / 2",
+    "If": "export the model without branches, for one task",
+    "InstanceNormalization": "lower/litert's expand-operators takes it with constant factors",
+    "LayerNormalization": "lower/litert's expand-operators takes it over the last axis",
+    "Loop": "export the model without loops: its step, with a cache",
+    "NonZero": "its shape depends on numbers: export the model with fixed shapes",
+    "Scan": "export the model without loops: its step, with a cache",
+}
+"""What could help with an operator that is left: a pass of ours and what it takes, or the export."""
 FOLDED_NUMBERS = 4096
 """Larger constants are cut and gathered when the model runs: each length would hold its own."""
 
@@ -56,7 +68,7 @@ def write_graph(file: File, model: ir.Model, length: int) -> None:
         if not _fold(graph, node, model.opset_imports.get("", 0)):
             writer = known.get((node.domain, node.op_type))
             if writer is None:
-                raise unsupported(node, "LiteRT has no such operator")
+                raise unsupported(node, f"LiteRT has no such operator{_hint(node)}")
             writer(graph, node)
     inputs = {str(value.name): graph.of(value) for value in model.graph.inputs}
     outputs = {str(value.name): _as_named(graph, value) for value in model.graph.outputs}
@@ -67,6 +79,12 @@ def write_graph(file: File, model: ir.Model, length: int) -> None:
         {name: graph.place(tensor) for name, tensor in end.items()} for end in (inputs, outputs)
     )
     file.add_signature(Signature(graph.name, number, *places))
+
+
+def _hint(node: ir.Node) -> str:
+    """Return what would have written an operator otherwise, and why it may not have."""
+    why = HELP.get(node.op_type, "")
+    return f"; {why}" if why else ""
 
 
 def _fixed(value: ir.Value, length: int, batch: int) -> Shape:

@@ -31,13 +31,13 @@ def fold_scalars(model: ir.Model) -> ir.Model:
     model = model.clone()
     for node in [node for node in model.graph if node.op_type == "Mul"]:
         numbers = [array for value in node.inputs if (array := constant(value)) is not None]
-        if len(numbers) != 1 or numbers[0].size != 1 or float(numbers[0]) <= 0:
+        if len(numbers) != 1 or numbers[0].size != 1 or not (c := float(numbers[0].item())) > 0:
             continue
         (x,) = (present(value) for value in node.inputs if constant(value) is None)
         dequantize = _sole_producer(x, "DequantizeLinear")
         linear = dequantize and _sole_producer(present(dequantize.inputs[0]), "FullyConnected")
         if dequantize is not None and linear and linear.domain == LITERT:
-            _fold(model.graph, [linear, dequantize, node], float(numbers[0]))
+            _fold(model.graph, [linear, dequantize, node], c)
     return sweep(model)
 
 
@@ -47,14 +47,12 @@ def _sole_producer(value: ir.Value, op_type: str) -> ir.Node | None:
     return node if node is not None and node.op_type == op_type and alone else None
 
 
-def _fold(graph: ir.Graph, nodes: list[ir.Node], number: float) -> None:
+def _fold(graph: ir.Graph, nodes: list[ir.Node], c: float) -> None:
     linear, dequantize, mul = nodes
     name, operands = str(mul.name), list(linear.inputs)
     for place, key in ((W_SCALE, "weight_scale"), (Y_SCALE, "output_scale")):
         scale: FloatArray = np.asarray(constant(operands[place]), np.float32)
-        operands[place] = add_initializer(
-            graph, f"{name}.{key}", np.asarray(scale * np.float32(number))
-        )
+        operands[place] = add_initializer(graph, f"{name}.{key}", np.asarray(scale * np.float32(c)))
     y = ir.node("FullyConnected", operands, domain=LITERT, name=str(linear.name))
     zero = dequantize.inputs[2]
     back = ir.node("DequantizeLinear", [y.outputs[0], operands[Y_SCALE], zero], name=name)

@@ -8,11 +8,12 @@ from edgecompile.tflite.operators.read_node import Writers, attribute
 from edgecompile.tflite.subgraph import Subgraph, Tensor, unsupported
 
 ALONE = {
-    "Abs": ("ABS", ""), "Cos": ("COS", ""), "Exp": ("EXP", ""), "Floor": ("FLOOR", ""),
-    "Log": ("LOG", ""), "Neg": ("NEG", ""), "Not": ("LOGICAL_NOT", ""), "Relu": ("RELU", ""),
-    "Sigmoid": ("LOGISTIC", ""), "Sin": ("SIN", ""), "Sqrt": ("SQRT", ""), "Tanh": ("TANH", ""),
+    "Abs": "ABS", "Ceil": "CEIL", "Cos": "COS", "Elu": "ELU", "Exp": "EXP", "Floor": "FLOOR",
+    "HardSwish": "HARD_SWISH", "Log": "LOG", "Neg": "NEG", "Not": "LOGICAL_NOT", "Relu": "RELU",
+    "Round": "ROUND", "Sigmoid": "LOGISTIC", "Sign": "SIGN", "Sin": "SIN", "Sqrt": "SQRT",
+    "Tanh": "TANH",
 }  # fmt: skip
-"""Operators on each number by itself, and the table of their options."""
+"""Operators on each number by itself."""
 PAIRED = {
     "Add": ("ADD", "AddOptions"), "Sub": ("SUB", "SubOptions"), "Mul": ("MUL", "MulOptions"),
     "Div": ("DIV", "DivOptions"), "Max": ("MAXIMUM", "MaximumMinimumOptions"),
@@ -30,8 +31,8 @@ BOOL = np.dtype(np.bool_)
 
 def alone(graph: Subgraph, node: ir.Node) -> None:
     """Write y = op(x)."""
-    x, (builtin, options) = graph.of(node.inputs[0]), ALONE[node.op_type]
-    graph.write(builtin, [x], [graph.output(node.outputs[0], x.shape, x.dtype)], options)
+    x = graph.of(node.inputs[0])
+    graph.write(ALONE[node.op_type], [x], [graph.output(node.outputs[0], x.shape, x.dtype)])
 
 
 def paired(graph: Subgraph, node: ir.Node) -> None:
