@@ -7,7 +7,6 @@ from pathlib import Path
 import onnx_ir as ir
 
 from edgecompile.attachments import LABELS, VOCABULARY
-from edgecompile.errors import UnsupportedError
 from edgecompile.facts import LENGTHS
 from edgecompile.tflite.flatbuffer import File
 from edgecompile.tflite.metadata import (
@@ -18,7 +17,7 @@ from edgecompile.tflite.metadata import (
     vocabulary_file,
     write_metadata,
 )
-from edgecompile.tflite.write_graph import open_axis, write_graph
+from edgecompile.tflite.write_graph import sizes_of, write_graph
 
 ARTIFACT = "model.tflite"
 LARGEST_BYTES = 2_000_000_000
@@ -36,15 +35,11 @@ def write_file(
 
     `newest` are the operators that the runtime has, each with the newest version that it knows.
     """
-    axis = open_axis(model)
     stated = model.metadata_props.get(LENGTHS, "")
-    lengths = [int(number) for number in stated.split(",") if number] if axis else [0]
-    if not lengths:
-        msg = f"axis '{axis}' is open: TFLite's shapes are fixed; say [shapes] buckets = [128]"
-        raise UnsupportedError(msg)
+    lengths = [int(number) for number in stated.split(",") if number]
     file = File(largest_bytes, newest)
-    for length in lengths:
-        write_graph(file, model, length)
+    for sizes in sizes_of(model, lengths):
+        write_graph(file, model, sizes)
     file.add_metadata("edgecompile", json.dumps(dict(metadata), sort_keys=True).encode())
     vocabulary, labels = _vocabulary(model), _labels(model)
     ends = [[str(v.name) for v in end] for end in (model.graph.inputs, model.graph.outputs)]

@@ -1,7 +1,11 @@
 """A lowered graph, for one text length -> a graph of a TFLite file, and the signature to call it.
 
-input_ids: [batch, sequence]   ->   input_ids: [1, 128]
+input_ids: [batch, sequence]                ->   input_ids: [1, 128]
+past_key_values.0.key: [batch, 4, past, 16]  ->   past_key_values.0.key: [1, 4, 512, 16]
 """
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -16,6 +20,8 @@ from edgecompile.tflite.subgraph import Shape, Subgraph, Tensor, unsupported
 
 ONLY = "serving_default"
 """The key of a file's one signature, TFLite's custom."""
+PAST = "past_key_values"
+"""How inputs that hold a cache begin, [1, heads, places, size]."""
 HELP = {
     "Attention": "lower/litert's expand-attention takes it with q_num_heads and scale stated",
     "BatchNormalization": "lower/litert's expand-operators takes it with constant statistics",
@@ -27,19 +33,58 @@ HELP = {
     "NonZero": "its shape depends on numbers: export the model with fixed shapes",
     "Scan": "export the model without loops: its step, with a cache",
 }
-"""What could help with an operator that is left: a pass of ours and what it takes, or the export."""
+"""What could help with an operator that is left: a pass and what it takes, or another export."""
 FOLDED_NUMBERS = 4096
 """Larger constants are cut and gathered when the model runs: each length would hold its own."""
 
 
-def key_of(length: int) -> str:
-    """Return the signature of a length; 0 stands for a model of fixed inputs."""
-    return f"tokens_{length}" if length else ONLY
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What a graph's open axes are fixed to, the batch to 1: by the axes' names.
+
+    A decoder's cache has `past` places, in all its graphs; 0 where there is no cache.
+    """
+
+    axes: Mapping[str, int]
+    key: str
+    past: int = 0
+
+    def of(self, value: ir.Value) -> Shape:
+        """Return a value's shape."""
+        return tuple(
+            size if isinstance(size, int) else 1 if axis == 0 else self._size(str(size.value))
+            for axis, size in enumerate(value.shape or ())
+        )
+
+    def _size(self, name: str) -> int:
+        return sum(self.axes[part] for part in name.split(" + "))
 
 
-def open_axis(model: ir.Model) -> str | None:
-    """Return the name of the one axis, besides the batch, that inputs leave open."""
+def sizes_of(model: ir.Model, lengths: Sequence[int]) -> list[Sizes]:
+    """Return the sizes of each graph that is written for a model.
+
+    A model of fixed inputs gets one, one that reads tokens one for each length, and a decoder with
+    a cache those and one for a single token; its cache is as long as the longest.
+    """
+    tokens, past = _open_axes(model)
+    if tokens is None:
+        return [Sizes({}, ONLY)]
+    if not lengths:
+        msg = f"axis '{tokens}' is open: TFLite's shapes are fixed; say [shapes] buckets = [128]"
+        raise UnsupportedError(msg)
+    if past is None:
+        return [Sizes({tokens: length}, f"tokens_{length}") for length in sorted(lengths)]
+    places = max(lengths)
+    return [
+        Sizes({tokens: n, past: places}, "decode" if n == 1 else f"prefill_{n}", places)
+        for n in sorted({1, *lengths})
+    ]
+
+
+def _open_axes(model: ir.Model) -> tuple[str | None, str | None]:
+    """Return the names of the axes, besides the batch, of tokens and of a cache's places."""
     found: dict[str, str] = {}
+    past = None
     for value in model.graph.inputs:
         if value.shape is None:
             msg = f"input '{value.name}' has no shape: TFLite's are fixed; choose another engine"
@@ -47,22 +92,27 @@ def open_axis(model: ir.Model) -> str | None:
         for size in value.shape[1:]:
             if not isinstance(size, int):
                 found.setdefault(str(size.value), str(value.name))
-    if len(found) > 1:
+                if str(value.name).startswith(PAST):
+                    past = str(size.value)
+    single = [axis for axis in found if axis != past and " + " not in axis]
+    known = {*single, past} - {None}
+    sums = [axis for axis in found if " + " in axis]
+    if len(single) > 1 or not all(set(axis.split(" + ")) <= known for axis in sums):
         axes = ", ".join(f"'{axis}' of input '{name}'" for axis, name in found.items())
         msg = (
-            f"TFLite's shapes are fixed, and only one axis besides the batch may be open, but there"
-            f" are {axes}; choose another engine for this part"
+            f"TFLite's shapes are fixed, and only one axis besides the batch and a cache may be"
+            f" open, but there are {axes}; choose another engine for this part"
         )
         raise UnsupportedError(msg)
-    return next(iter(found), None)
+    return next(iter(single), None), past
 
 
-def write_graph(file: File, model: ir.Model, length: int) -> None:
-    """Write a lowered graph for a text length, batch 1, and its signature."""
-    graph = Subgraph(file, key_of(length))
+def write_graph(file: File, model: ir.Model, sizes: Sizes) -> None:
+    """Write a lowered graph of some sizes, batch 1, and its signature."""
+    graph = Subgraph(file, sizes.key)
     for value in model.graph.inputs:
         dtype = value.dtype.numpy() if value.dtype is not None else np.dtype(np.float32)
-        graph.output(value, _fixed(value, length, 1), dtype)
+        graph.output(value, sizes.of(value), dtype)
     known = writers()
     for node in model.graph:
         if not _fold(graph, node, model.opset_imports.get("", 0)):
@@ -73,7 +123,7 @@ def write_graph(file: File, model: ir.Model, length: int) -> None:
     inputs = {str(value.name): graph.of(value) for value in model.graph.inputs}
     outputs = {str(value.name): _as_named(graph, value) for value in model.graph.outputs}
     values = [*model.graph.inputs, *model.graph.outputs]
-    shapes = {str(v.name): _fixed(v, -1, 1) for v in values if length and _is_open(v)}
+    shapes = {str(v.name): _open_shape(v) for v in values if sizes.axes and _is_open(v)}
     number = graph.close(inputs, outputs, shapes)
     places = (
         {name: graph.place(tensor) for name, tensor in end.items()} for end in (inputs, outputs)
@@ -81,17 +131,18 @@ def write_graph(file: File, model: ir.Model, length: int) -> None:
     file.add_signature(Signature(graph.name, number, *places))
 
 
+def _open_shape(value: ir.Value) -> Shape:
+    """Return a shape in which -1 stands for an open axis, as the schema's shape_signature does."""
+    return tuple(
+        size if isinstance(size, int) else 1 if axis == 0 else -1
+        for axis, size in enumerate(value.shape or ())
+    )
+
+
 def _hint(node: ir.Node) -> str:
     """Return what would have written an operator otherwise, and why it may not have."""
     why = HELP.get(node.op_type, "")
     return f"; {why}" if why else ""
-
-
-def _fixed(value: ir.Value, length: int, batch: int) -> Shape:
-    return tuple(
-        size if isinstance(size, int) else batch if axis == 0 else length
-        for axis, size in enumerate(value.shape or ())
-    )
 
 
 def _is_open(value: ir.Value) -> bool:

@@ -62,8 +62,8 @@ def cut(graph: Subgraph, node: ir.Node) -> None:
         raise unsupported(node, "only parts in their order are written")
     rank = len(x.shape)
     ranges = [slice(0, size, 1) for size in x.shape]
-    for start, end, axis, step in zip(starts, ends, axes or range(rank), steps, strict=False):
-        ranges[axis] = slice(*slice(start, end, step).indices(x.shape[axis]))
+    for start, end, axis, by in zip(starts, ends, axes or range(rank), steps, strict=False):
+        ranges[axis] = slice(*slice(start, end, by).indices(x.shape[axis]))
     size = [len(range(part.start, part.stop, part.step)) for part in ranges]
     y = graph.output(node.outputs[0], size, x.dtype)
     version = 2 if x.dtype == np.int8 else 1
@@ -72,10 +72,8 @@ def cut(graph: Subgraph, node: ir.Node) -> None:
         inputs = [x, begin, vector(graph, node, "size", size)]
         graph.write("SLICE", inputs, [y], "SliceOptions", version)
     else:
-        stop, step = (
-            vector(graph, node, key, [getattr(part, key) for part in ranges])
-            for key in ("stop", "step")
-        )
+        stop = vector(graph, node, "end", [part.stop for part in ranges])
+        step = vector(graph, node, "strides", [part.step for part in ranges])
         graph.write("STRIDED_SLICE", [x, begin, stop, step], [y], "StridedSliceOptions", version)
 
 

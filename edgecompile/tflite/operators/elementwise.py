@@ -46,6 +46,13 @@ def paired(graph: Subgraph, node: ir.Node) -> None:
     graph.write(builtin, [a, b], [graph.output(node.outputs[0], shape, dtype)], options)
 
 
+def is_nan(graph: Subgraph, node: ir.Node) -> None:
+    """Write where x is no number: it is not equal to itself."""
+    x = graph.of(node.inputs[0])
+    y = graph.output(node.outputs[0], x.shape, BOOL)
+    graph.write("NOT_EQUAL", [x, x], [y], "NotEqualOptions")
+
+
 def power(graph: Subgraph, node: ir.Node) -> None:
     """Write y = x ** n; n = -1/2 is RSQRT."""
     x, n = (graph.of(value) for value in node.inputs)
@@ -91,6 +98,7 @@ WRITERS: Writers = {
     **{("", name): paired for name in PAIRED},
     ("", "Cast"): cast,
     ("", "Gelu"): gelu,
+    ("", "IsNaN"): is_nan,
     ("", "Pow"): power,
     ("", "Where"): choose,
 }
