@@ -66,7 +66,7 @@ def runner(
 
     def run(feed: "Feed") -> "list[FloatArray]":
         try:
-            return opened(feed)
+            return list(opened(feed).values())
         except FeedError as error:
             raise DataError(str(error)) from error
 

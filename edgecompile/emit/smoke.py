@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Check this bundle on this machine: python smoke.py
 
-Needs Python 3.9 or newer, numpy and the engine's runtime (onnxruntime, openvino, ai-edge-litert or
-tflite-runtime), and nothing else. It verifies the files' hashes, runs the golden inputs, compares
-with the float model's answers, measures latency, and writes measured.json. Exit code 0: all is
-well. 1: something is not, and the line says what.
+Needs Python 3.9 or newer (3.10 for .tflite), numpy and the engine's runtime (onnxruntime, openvino,
+ai-edge-litert or tflite-runtime), and nothing else. It verifies the files' hashes, runs the golden
+inputs, compares with the float model's answers, measures latency, and writes measured.json. Exit
+code 0: all is well. 1: something is not, and the line says what.
 """
 
 import hashlib
@@ -71,7 +71,7 @@ class Openvino:
 
 
 class Litert:
-    """How LiteRT does: a text is padded to the next of the artifact's lengths, and masked."""
+    """How LiteRT does, by interpret.py beside this: padded to the next of the file's lengths."""
 
     PACKAGE = "ai_edge_litert"
 
@@ -82,49 +82,22 @@ class Litert:
 
     def open(self, path, threads):
         """Return a function (names of outputs, feed) -> arrays; 0 threads = all."""
-        count = threads or os.cpu_count()
-        opened = self.module.Interpreter(model_path=path, num_threads=count)
-        calls = [opened.get_signature_runner(key) for key in opened.get_signature_list()]
-        calls.sort(key=lambda call: sum(sum(d["shape"]) for d in call.get_input_details().values()))
+        sys.path.insert(0, str(FOLDER))  # python -I leaves it out
+        opened = importlib.import_module("interpret").open_artifact(
+            self.module, path, threads or os.cpu_count()
+        )
 
         def run(names, feed):
-            call = next(call for call in calls if self.holds(call, feed))
-            details, length, padded = call.get_input_details(), 0, {}
-            for name, detail in details.items():
-                given = feed[name].shape
-                padded[name] = pad(feed[name].astype(detail["dtype"]), detail["shape"])
-                length = max(
-                    [length, *(n for n, s in zip(given, detail["shape_signature"]) if s < 0)]
-                )
-            answers, shapes = call(**padded), call.get_output_details()
-            signatures = {name: shapes[name]["shape_signature"] for name in names or answers}
-            return [
-                answers[name][tuple(slice(length if s < 0 else None) for s in signature)]
-                for name, signature in signatures.items()
-            ]
+            answers = opened(feed)
+            return [answers[name] for name in names or answers]
 
         return run
-
-    @staticmethod
-    def holds(call, feed):
-        """Say whether a signature's inputs are as long as a feed, or longer."""
-        details = call.get_input_details().items()
-        return all(n <= s for k, d in details for n, s in zip(feed[k].shape, d["shape"]))
 
 
 class TfliteRuntime(Litert):
     """How the older runtime of .tflite files does: the same."""
 
     PACKAGE = "tflite_runtime"
-
-
-def pad(array, shape):
-    """Return an array in a larger shape, zeros behind."""
-    import numpy
-
-    padded = numpy.zeros(shape, array.dtype)
-    padded[tuple(slice(n) for n in array.shape)] = array
-    return padded
 
 
 PACKAGES = {"litert": "ai-edge-litert", "tflite_runtime": "tflite-runtime"}

@@ -3,8 +3,8 @@
 A decoder's cache has a fixed number of places. What is cached lies in the first, the new tokens
 behind the last; the mask is 0 between.
 
-Needs numpy and an interpreter, and nothing of edgecompile: as a program, it is run by the Python
-of another environment.
+Needs numpy and an interpreter, and nothing of edgecompile: bundles carry this file for smoke.py,
+and as a program it is run by the Python of another environment.
 
     python -I -S interpret.py WHEELS RUNTIME ARTIFACT THREADS
 
@@ -36,8 +36,10 @@ class FeedError(ValueError):
     """A feed that no signature of the artifact takes."""
 
 
-def open_artifact(runtime: Any, artifact: Path, threads: int) -> "Callable[[Feed], list[Array]]":
-    """Return a function that runs an artifact; `runtime` is the module with an Interpreter."""
+def open_artifact(
+    runtime: Any, artifact: Path, threads: int
+) -> "Callable[[Feed], dict[str, Array]]":
+    """Return a function feed -> outputs by name; `runtime` is the module with an Interpreter."""
     with silent():
         opened = runtime.Interpreter(model_path=str(artifact), num_threads=threads)
         opened.allocate_tensors()  # now it makes the delegate
@@ -47,11 +49,11 @@ def open_artifact(runtime: Any, artifact: Path, threads: int) -> "Callable[[Feed
     outputs = {key: call.get_output_details() for key, call in calls.items()}
     lengths = {length_of(details): key for key, details in inputs.items()}
 
-    def run(feed: "Feed") -> "list[Array]":
+    def run(feed: "Feed") -> "dict[str, Array]":
         key, length = _choose(feed, lengths, inputs)
         gap = _gap(feed, inputs[key])
         answers = calls[key](**{n: _pad(n, feed[n], d, gap) for n, d in inputs[key].items()})
-        return [_cut(name, answers[name], outputs[key][name], length, gap) for name in names]
+        return {n: _cut(n, answers[n], outputs[key][n], length, gap) for n in names}
 
     return run
 
@@ -166,7 +168,7 @@ def main(wheels: str, runtime: str, artifact: str, threads: str) -> None:
                 run = run or open_artifact(module, Path(artifact), int(threads))
                 with np.load(asked, allow_pickle=False) as feed:
                     given = run({name: feed[name] for name in feed.files})
-                np.savez(answered, *given)
+                np.savez(answered, *given.values())
             except FeedError as error:
                 trouble = {"feed": str(error)}
             except Exception as error:

@@ -1,6 +1,7 @@
 """A lowered graph -> one .tflite file: a graph for each text length, which share their weights."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import onnx_ir as ir
 
 from edgecompile.attachments import LABELS, VOCABULARY
 from edgecompile.facts import LENGTHS
+from edgecompile.tflite import interpret
 from edgecompile.tflite.flatbuffer import File
 from edgecompile.tflite.metadata import (
     ENTRY,
@@ -31,7 +33,7 @@ def write_file(
     largest_bytes: int = LARGEST_BYTES,
     newest: Mapping[str, int] | None = None,
 ) -> list[str]:
-    """Write the artifact; return the names of its files.
+    """Write the artifact and the program that runs it; return the names of both.
 
     `newest` are the operators that the runtime has, each with the newest version that it knows.
     """
@@ -48,7 +50,9 @@ def write_file(
     (folder / ARTIFACT).write_bytes(file.data(f"edgecompile: {title}"))
     if files := {file.name: file for file in (vocabulary, *labels.values()) if file is not None}:
         append_files(folder / ARTIFACT, files.values())
-    return [ARTIFACT]
+    program = Path(interpret.__file__)
+    shutil.copyfile(program, folder / program.name)
+    return [ARTIFACT, program.name]
 
 
 def _vocabulary(model: ir.Model) -> Attached | None:

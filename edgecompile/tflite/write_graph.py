@@ -20,8 +20,8 @@ from edgecompile.tflite.subgraph import Shape, Subgraph, Tensor, unsupported
 
 ONLY = "serving_default"
 """The key of a file's one signature, TFLite's custom."""
-PAST = "past_key_values"
-"""How inputs that hold a cache begin, [1, heads, places, size]."""
+PAST, MASK = "past_key_values", "attention_mask"
+"""How inputs that hold a cache begin, [1, heads, places, size]; and what masks it."""
 HELP = {
     "Attention": "lower/litert's expand-attention takes it with q_num_heads and scale stated",
     "BatchNormalization": "lower/litert's expand-operators takes it with constant statistics",
@@ -40,24 +40,17 @@ FOLDED_NUMBERS = 4096
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What a graph's open axes are fixed to, the batch to 1: by the axes' names.
-
-    A decoder's cache has `past` places, in all its graphs; 0 where there is no cache.
-    """
+    """What a graph's open axes are fixed to, by name, the batch to 1; and its signature's key."""
 
     axes: Mapping[str, int]
     key: str
-    past: int = 0
 
     def of(self, value: ir.Value) -> Shape:
         """Return a value's shape."""
         return tuple(
-            size if isinstance(size, int) else 1 if axis == 0 else self._size(str(size.value))
+            size if isinstance(size, int) else 1 if axis == 0 else self.axes[str(size.value)]
             for axis, size in enumerate(value.shape or ())
         )
-
-    def _size(self, name: str) -> int:
-        return sum(self.axes[part] for part in name.split(" + "))
 
 
 def sizes_of(model: ir.Model, lengths: Sequence[int]) -> list[Sizes]:
@@ -66,45 +59,49 @@ def sizes_of(model: ir.Model, lengths: Sequence[int]) -> list[Sizes]:
     A model of fixed inputs gets one, one that reads tokens one for each length, and a decoder with
     a cache those and one for a single token; its cache is as long as the longest.
     """
-    tokens, past = _open_axes(model)
-    if tokens is None:
+    found = _open_axes(model)
+    if not found:
         return [Sizes({}, ONLY)]
+    cached = [axis for axis, name in found.items() if name.startswith(PAST)]
+    masks = [axis for axis, name in found.items() if cached and name == MASK]
+    single = [axis for axis in found if axis not in (*cached, *masks)]
+    if len(single) != 1 or len(cached) > 1:
+        axes = ", ".join(f"'{axis}' of input '{name}'" for axis, name in found.items())
+        msg = (
+            "TFLite's shapes are fixed, and only one axis besides the batch may be open, with a"
+            f" cache one more, but there are {axes}; choose another engine for this part"
+        )
+        raise UnsupportedError(msg)
+    (tokens,) = single
     if not lengths:
         msg = f"axis '{tokens}' is open: TFLite's shapes are fixed; say [shapes] buckets = [128]"
         raise UnsupportedError(msg)
-    if past is None:
-        return [Sizes({tokens: length}, f"tokens_{length}") for length in sorted(lengths)]
-    places = max(lengths)
+    if not cached:
+        return [Sizes({tokens: n}, f"tokens_{n}") for n in sorted(lengths)]
+    places = dict.fromkeys(cached, max(lengths))
     return [
-        Sizes({tokens: n, past: places}, "decode" if n == 1 else f"prefill_{n}", places)
+        Sizes(
+            {tokens: n, **places, **dict.fromkeys(masks, max(lengths) + n)},
+            "decode" if n == 1 else f"prefill_{n}",
+        )
         for n in sorted({1, *lengths})
     ]
 
 
-def _open_axes(model: ir.Model) -> tuple[str | None, str | None]:
-    """Return the names of the axes, besides the batch, of tokens and of a cache's places."""
+def _open_axes(model: ir.Model) -> dict[str, str]:
+    """Return the names of the axes, besides the batch, that inputs leave open: by whom first.
+
+    A mask comes last: where it is as long as the tokens, its axis is theirs.
+    """
     found: dict[str, str] = {}
-    past = None
-    for value in model.graph.inputs:
+    for value in sorted(model.graph.inputs, key=lambda value: value.name == MASK):
         if value.shape is None:
             msg = f"input '{value.name}' has no shape: TFLite's are fixed; choose another engine"
             raise UnsupportedError(msg)
         for size in value.shape[1:]:
             if not isinstance(size, int):
                 found.setdefault(str(size.value), str(value.name))
-                if str(value.name).startswith(PAST):
-                    past = str(size.value)
-    single = [axis for axis in found if axis != past and " + " not in axis]
-    known = {*single, past} - {None}
-    sums = [axis for axis in found if " + " in axis]
-    if len(single) > 1 or not all(set(axis.split(" + ")) <= known for axis in sums):
-        axes = ", ".join(f"'{axis}' of input '{name}'" for axis, name in found.items())
-        msg = (
-            f"TFLite's shapes are fixed, and only one axis besides the batch and a cache may be"
-            f" open, but there are {axes}; choose another engine for this part"
-        )
-        raise UnsupportedError(msg)
-    return next(iter(single), None), past
+    return found
 
 
 def write_graph(file: File, model: ir.Model, sizes: Sizes) -> None:

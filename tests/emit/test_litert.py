@@ -16,6 +16,7 @@ from edgecompile import pipeline
 from edgecompile.emit import litert as engine
 from edgecompile.engines import fit_lengths
 from edgecompile.errors import DataError, MissingRuntimeError, UnsupportedError
+from edgecompile.facts import LENGTHS
 from edgecompile.inspect_file import inspect_file
 from edgecompile.recipe import GateTable, ProfileTable, QuantizeTable, Recipe, ShapesTable
 from edgecompile.target import load
@@ -198,10 +199,49 @@ def test_operators_compute_what_onnxruntime_does(
     model = graph(PLAIN[name], **constants)
     shape = [size if isinstance(size, int) else 1 for size in model.graph.inputs[0].shape]
     x = random.normal(size=shape).astype(np.float32)
-    (file,) = engine.write(rewrite("lower/litert", model, "expand-operators"), tmp_path, {})
+    file, *_ = engine.write(rewrite("lower/litert", model, "expand-operators"), tmp_path, {})
     (found,), (wanted,) = engine.runner(tmp_path / file, 1)({"x": x}), run(model, {"x": x})
     assert found.shape == wanted.shape
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=2e-5)
+
+
+CACHED = """(int64[b,s] input_ids, int64[b,t] attention_mask, float[b,2,p,4] past)
+    => (float[b,s,5] logits, float[b,2,t,4] k) {
+    e = Gather(table, input_ids) h = Reshape(e, parted) new = Transpose<perm = [0, 2, 1, 3]>(h)
+    k = Concat<axis = 2>(past, new) kt = Transpose<perm = [0, 1, 3, 2]>(k) s = MatMul(new, kt)
+    c = Cast<to = 1>(attention_mask) free = Sub(one, c) low = Mul(free, big)
+    bias = Unsqueeze(low, heads) m = Add(s, bias) w = Softmax<axis = -1>(m) o = MatMul(w, k)
+    back = Transpose<perm = [0, 2, 1, 3]>(o) r = Reshape(back, whole) logits = MatMul(r, head) }"""
+
+
+def test_a_decoder_has_a_cache_of_fixed_places(
+    graph: Callable[..., Any], run: Callable[..., list[Array]], tmp_path: Path
+) -> None:
+    """Empty, in part or full, whatever the new tokens: as in the graph of open axes."""
+    random = np.random.default_rng(4)
+    numbers = {
+        n: random.normal(size=s).astype("f4") for n, s in (("table", (9, 8)), ("head", (8, 5)))
+    }
+    numbers |= {"one": np.float32(1), "big": np.float32(-1e4), "heads": np.array([1, 2])}
+    numbers |= {"parted": np.array([0, 0, 2, 4]), "whole": np.array([0, 0, 8])}
+    model = graph(CACHED, **numbers)
+    ends = {str(value.name): value for value in (*model.graph.inputs, *model.graph.outputs)}
+    ends["past"].name, ends["k"].name = "past_key_values.0.key", "present.0.key"
+    model.metadata_props[LENGTHS] = "4,8"
+    file, *_ = engine.write(model, tmp_path, {})
+    assert inspect_file(tmp_path / file)["signatures"] == ["decode", "prefill_4", "prefill_8"]
+    artifact = engine.runner(tmp_path / file, 1)
+    for taken, tokens in ((0, 1), (0, 5), (3, 1), (8, 1), (5, 4), (8, 8)):
+        feed = {
+            "input_ids": random.integers(0, 9, (1, tokens)),
+            "attention_mask": np.ones((1, taken + tokens), np.int64),
+            "past_key_values.0.key": random.normal(size=(1, 2, taken, 4)).astype("f4"),
+        }
+        for found, wanted in zip(artifact(feed), run(model, feed), strict=True):
+            np.testing.assert_allclose(found, wanted, atol=2e-5)
+    long = {n: np.zeros((1, 2, 9, 4), "f4") if n.startswith("past") else a for n, a in feed.items()}
+    with pytest.raises(DataError, match=r"^a cache of 9 tokens: the artifact's has 8 places$"):
+        artifact(long)
 
 
 # ------------------------------------------------------------------ errors

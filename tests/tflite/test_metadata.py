@@ -34,7 +34,7 @@ def file(graph: Any, tmp_path: Path) -> Path:
     numbers = {name: random.normal(size=s).astype("f4") for name, s in SIZES.items()}
     model: ir.Model = graph(TEXT, **numbers)
     model.metadata_props.update(attachments(TOKENIZER.encode(), CONFIG))
-    (name,) = engine.write(model, tmp_path, {})
+    name, *_ = engine.write(model, tmp_path, {})
     return tmp_path / name
 
 
@@ -112,7 +112,7 @@ def test_only_what_a_model_has_is_attached(graph: Any, tmp_path: Path) -> None:
     """No words without ids, no labels without an output of as many numbers; other tokenizers."""
     model: ir.Model = graph("(float[1,4] x) => (float[1,4] y) { y = Relu(x) }")
     model.metadata_props.update({VOCABULARY: '["a"]', LABELS: '["a", "b"]'})
-    (name,) = engine.write(model, tmp_path, {})
+    name, *_ = engine.write(model, tmp_path, {})
     assert not zipfile.is_zipfile(tmp_path / name)
     assert attachments(b'{"model": {"type": "BPE", "vocab": {"a": 0}}}', {}) == {}
     gap = b'{"model": {"type": "WordPiece", "vocab": {"a": 0, "b": 1000000000000}}}'

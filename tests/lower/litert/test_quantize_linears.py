@@ -34,7 +34,7 @@ def write(rewrite: Rewrite, tmp_path: Path) -> Callable[..., Path]:
 
     def apply(model: ir.Model, plan: Plan, board: Target = BOARD) -> Path:
         lowered = rewrite("lower/litert", model, plan=plan, target=board)
-        (name,) = engine.write(lowered, tmp_path, {})
+        name, *_ = engine.write(lowered, tmp_path, {})
         return tmp_path / name
 
     return apply
