@@ -69,7 +69,6 @@ WISHES = (
     Wish(HYBRID, TIME, 1.05, most=True),
     Wish(HYBRID, "mean", 0.998),
     Wish(HYBRID, "min", 0.997),
-    Wish(STATIC, TIME, 1.05, most=True),
     Wish(STATIC, "mean", 0.9975),
     Wish(STATIC, "min", 0.995),
     Wish(STATIC, "MB", 23.6, most=True),
