@@ -73,12 +73,16 @@ class Openvino:
 class Litert:
     """How LiteRT does, by interpret.py beside this: padded to the next of the file's lengths."""
 
-    PACKAGE = "ai_edge_litert"
-
     def __init__(self):
         """Import it."""
-        self.module = importlib.import_module(f"{self.PACKAGE}.interpreter")
-        self.version = sys.modules[self.PACKAGE].__version__
+        import ai_edge_litert
+
+        self.take(ai_edge_litert)
+
+    def take(self, package):
+        """Take the interpreter of a package."""
+        self.module = importlib.import_module(f"{package.__name__}.interpreter")
+        self.version = package.__version__
 
     def open(self, path, threads):
         """Return a function (names of outputs, feed) -> arrays; 0 threads = all."""
@@ -97,7 +101,11 @@ class Litert:
 class TfliteRuntime(Litert):
     """How the older runtime of .tflite files does: the same."""
 
-    PACKAGE = "tflite_runtime"
+    def __init__(self):
+        """Import it."""
+        import tflite_runtime
+
+        self.take(tflite_runtime)
 
 
 PACKAGES = {"litert": "ai-edge-litert", "tflite_runtime": "tflite-runtime"}
