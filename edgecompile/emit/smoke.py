@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Check this bundle on this machine: python smoke.py
 
-Needs Python 3.9 or newer, numpy and the engine's runtime (onnxruntime, openvino, ai-edge-litert),
-and nothing else. It verifies the files' hashes, runs the golden inputs, compares with the float
-model's answers, measures latency, and writes measured.json. Exit code 0: all is well. 1: something
-is not, and the line says what.
+Needs Python 3.9 or newer (3.10 for .tflite), numpy and the engine's runtime (onnxruntime, openvino,
+ai-edge-litert or tflite-runtime), and nothing else. It verifies the files' hashes, runs the golden
+inputs, compares with the float model's answers, measures latency, and writes measured.json. Exit
+code 0: all is well. 1: something is not, and the line says what.
 """
 
 import argparse
 import hashlib
+import importlib
 import json
 import os
 import platform
@@ -73,58 +74,47 @@ class Openvino:
 
 
 class Litert:
-    """How LiteRT does: a text is padded to the next of the artifact's lengths, and masked."""
+    """How LiteRT does, by interpret.py beside this: padded to the next of the file's lengths."""
 
     def __init__(self):
         """Import it."""
         import ai_edge_litert
-        from ai_edge_litert import interpreter
 
-        self.module, self.version = interpreter, ai_edge_litert.__version__
+        self.take(ai_edge_litert)
+
+    def take(self, package):
+        """Take the interpreter of a package."""
+        self.module = importlib.import_module(f"{package.__name__}.interpreter")
+        self.version = package.__version__
 
     def open(self, path, threads):
         """Return a function (names of outputs, feed) -> arrays; 0 threads = all."""
-        count = threads or os.cpu_count()
-        opened = self.module.Interpreter(model_path=path, num_threads=count)
-        calls = [opened.get_signature_runner(key) for key in opened.get_signature_list()]
-        calls.sort(key=lambda call: sum(sum(d["shape"]) for d in call.get_input_details().values()))
+        sys.path.insert(0, str(FOLDER))  # python -I leaves it out
+        opened = importlib.import_module("interpret").open_artifact(
+            self.module, path, threads or os.cpu_count()
+        )
 
         def run(names, feed):
-            call = next(call for call in calls if self.holds(call, feed))
-            details, length, padded = call.get_input_details(), 0, {}
-            for name, detail in details.items():
-                given = feed[name].shape
-                padded[name] = pad(feed[name].astype(detail["dtype"]), detail["shape"])
-                length = max(
-                    [length, *(n for n, s in zip(given, detail["shape_signature"]) if s < 0)]
-                )
-            answers, shapes = call(**padded), call.get_output_details()
-            signatures = {name: shapes[name]["shape_signature"] for name in names or answers}
-            return [
-                answers[name][tuple(slice(length if s < 0 else None) for s in signature)]
-                for name, signature in signatures.items()
-            ]
+            answers = opened(feed)
+            return [answers[name] for name in names or answers]
 
         return run
 
-    @staticmethod
-    def holds(call, feed):
-        """Say whether a signature's inputs are as long as a feed, or longer."""
-        details = call.get_input_details().items()
-        return all(n <= s for k, d in details for n, s in zip(feed[k].shape, d["shape"]))
+
+class TfliteRuntime(Litert):
+    """How the older runtime of .tflite files does: the same."""
+
+    def __init__(self):
+        """Import it."""
+        import tflite_runtime
+
+        self.take(tflite_runtime)
 
 
-def pad(array, shape):
-    """Return an array in a larger shape, zeros behind."""
-    import numpy
-
-    padded = numpy.zeros(shape, array.dtype)
-    padded[tuple(slice(n) for n in array.shape)] = array
-    return padded
-
-
-PACKAGES = {"litert": "ai-edge-litert"}
+PACKAGES = {"litert": "ai-edge-litert", "tflite_runtime": "tflite-runtime"}
 """What pip calls an engine that it calls otherwise."""
+NUMPY = {"tflite_runtime": "'numpy<2'"}
+"""Which numpy an engine wants, if not any."""
 
 
 def check_python(engine):
@@ -132,9 +122,10 @@ def check_python(engine):
     try:
         import numpy
 
-        return numpy, globals()[engine.title()]()
+        return numpy, globals()[engine.title().replace("_", "")]()
     except ImportError as error:
-        fail(f"{error.name} is missing here: pip install numpy {PACKAGES.get(engine, engine)}")
+        what = f"{error.name} is missing here" if error.name else f"{engine} does not load: {error}"
+        fail(f"{what}: pip install {NUMPY.get(engine, 'numpy')} {PACKAGES.get(engine, engine)}")
     except KeyError:
         fail(f"files: manifest.json names the engine {engine!r}, which this smoke.py has not")
 
