@@ -58,6 +58,14 @@ class EmulationError(EdgeCompileError):
     """An emulated run that gave no answer: the build goes on without it, and says so."""
 
 
+class IllegalInstructionError(EmulationError):
+    """An emulated run that met an instruction which the board's CPU has not."""
+
+
+class FetchError(EdgeCompileError):
+    """Something that could not be fetched or made in the user's cache."""
+
+
 class DistillError(EdgeCompileError):
     """A training that cannot start, go on or be resumed."""
 

@@ -13,3 +13,6 @@ compile model.in --no-deps -o model.txt
 for peer in peers/*.in; do
     compile "$peer" --overrides no-torch.txt -o "${peer%.in}.txt"
 done
+# Shipped in the package: what emulated boards run.
+compile ../edgecompile/toolchain/aarch64.in -c core.txt -o ../edgecompile/toolchain/aarch64.txt
+compile ../edgecompile/toolchain/armhf.in --no-deps -o ../edgecompile/toolchain/armhf.txt
