@@ -2,7 +2,7 @@
 
 Layer for layer what Tencent/ncnn's benchmark folder runs at weights of zero (benchncnn): time does
 not depend on them. Parameters of a Convolution: 0 outputs, 1 kernel, 3 stride, 4 padding, 5 bias,
-6 weights, 7 groups, 8 int8 (2: each output channel has its scale), 9 a ReLU inside.
+6 weights, 7 groups, 8 int8 (above 100: its output too), 9 a ReLU inside.
 """
 
 from dataclasses import dataclass, field
@@ -66,51 +66,46 @@ def squeezenet() -> str:
 
 
 def mobilenet(*, int8: bool) -> str:
-    """Return MobileNet v1; the float one has its normalizations apart, as published."""
+    """Return MobileNet v1; between its int8 layers tensors stay int8."""
     net = Net()
 
-    def convolve(x: str, kind: str, width: int, size: int, parameters: str) -> str:
-        tail = f"5={int(int8)} 6={size}"
-        if int8:
-            tail += " 8=1" if kind.endswith("Wise") else " 8=2"
-        x = net.then(kind, x, f"0={width} {parameters} {tail}")
-        if not int8:
-            x = net.then("Scale", net.then("BatchNorm", x, f"0={width}"), f"0={width} 1=1")
-        return net.then("ReLU", x)
+    def convolve(x: str, kind: str, width: int, size: int, form: str, code: int = 102) -> str:
+        tail = f" 8={code}" if int8 else ""
+        return net.then(kind, x, f"0={width} {form} 5=1 6={size}{tail} 9=1")
 
     x = net.add("Input", "", "data", "0=224 1=224 2=3")
     x, width = convolve(x, "Convolution", 32, 864, "1=3 3=2 4=1"), 32
-    for wide, stride in MOBILENET:
+    for number, (wide, stride) in enumerate(MOBILENET, 1):
         deep = f"1=3 3={stride} 4=1 7={width}"
-        x = convolve(x, "ConvolutionDepthWise", width, 9 * width, deep)
-        x, width = convolve(x, "Convolution", wide, width * wide, "1=1"), wide
-    x = net.then("Pooling", x, "0=1 1=0 2=1 4=1")
-    x = net.then("Convolution", x, f"0=1000 1=1 5=1 6=1024000{' 8=2' * int8}")
+        x = convolve(x, "ConvolutionDepthWise", width, 9 * width, deep, 101)
+        last = number == len(MOBILENET)
+        x = convolve(x, "Convolution", wide, width * wide, "1=1", 2 if last else 102)
+        width = wide
+    x = net.then("Pooling", x, "0=1 4=1")
+    x = net.then("InnerProduct", x, f"0=1000 1=1 2=1024000{' 8=2' * int8}")
     net.then("Softmax", x)
     return net.text()
 
 
 def resnet18(*, int8: bool) -> str:
-    """Return ResNet-18; the int8 one has its ReLUs apart, as published."""
+    """Return ResNet-18; the int8 one's first convolution of a block gives int8."""
     net = Net()
 
-    def convolve(x: str, width: int, kernel: int, inputs: int, stride: int, relu: int) -> str:
+    def convolve(x: str, width: int, kernel: int, inputs: int, stride: int, code: int = 0) -> str:
         size, padding = width * kernel * kernel * inputs, kernel // 2
         form = f"0={width} 1={kernel} 3={stride} 4={padding} 5=1 6={size}"
-        if not int8:
-            return net.then("Convolution", x, f"{form} 9={relu}")
-        x = net.then("Convolution", x, f"{form} 8=2")
-        return net.then("ReLU", x) if relu else x
+        relu = " 9=1" * (code > 0)
+        return net.then("Convolution", x, f"{form}{f' 8={code or 2}' * int8}{relu}")
 
     x = net.add("Input", "", "data", "0=224 1=224 2=3")
-    x, width = net.then("Pooling", convolve(x, 64, 7, 3, 2, 1), "1=3 2=2"), 64
+    x, width = net.then("Pooling", convolve(x, 64, 7, 3, 2, 2), "1=3 2=2"), 64
     for wide in (64, 128, 256, 512):
         for block in (0, 1):
             left, right = net.split(x)
             stride = 2 if wide > width else 1
-            beside = convolve(right, wide, 1, width, stride, 0) if block == 0 else right
-            deep = convolve(left, wide, 3, width, stride, 1)
-            deep = convolve(deep, wide, 3, wide, 1, 0)
+            beside = convolve(right, wide, 1, width, stride) if block == 0 else right
+            deep = convolve(left, wide, 3, width, stride, 102)
+            deep = convolve(deep, wide, 3, wide, 1)
             summed = net.add("Eltwise", f"{beside} {deep}", f"x{net.blobs}", "0=1")
             x, width = net.then("ReLU", summed), wide
     x = net.then("InnerProduct", net.then("Pooling", x, "0=1 1=7"), "0=1000 1=1 2=512000")
