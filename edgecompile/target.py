@@ -1,6 +1,7 @@
 """A target is one TOML file in `targets/`: what the compiler must know of one kind of machine.
 
-The top of the file is of the machine; a table for each engine that runs there is of the engine.
+The top of the file is of the machine, and so is [cpu], of a board that can be emulated; a table for
+each engine that runs there is of the engine.
 "x86-64" names a target with the engine that its file prefers, "x86-64:openvino" with another.
 """
 
@@ -8,10 +9,11 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from edgecompile.cpu import Cpu
 from edgecompile.errors import RecipeError, UnknownNameError
 from edgecompile.tables import fill, read_toml
 
@@ -24,6 +26,7 @@ class Machine:
     engine: str
     isa: str
     cpu_features: tuple[str, ...] = ()
+    cpu: Cpu | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Target:
     opset: int
     runtime: str
     cpu_features: tuple[str, ...] = ()
+    cpu: Cpu | None = None
     forms: Forms = Forms()
     lengths: tuple[int, ...] = ()
 
@@ -76,6 +80,8 @@ REFERENCE = Target(
 """What calibration observes and what artifacts are compared with."""
 
 CHOICES = {"activation": ("uint8", "int8"), "weight": ("int8", "int8-pairs")}
+MACHINE_TABLES: Mapping[str, type[Any]] = {"cpu": Cpu}
+"""The tables that are of the machine, by what they are read into: no engine's."""
 FASTEST = "fastest"
 """In an engine's place: build with all, keep the fastest."""
 NOT_ENGINES = ("bundle", "smoke")
@@ -131,7 +137,8 @@ def load(name: str) -> Target:
     place = f"{engine}.forms"
     forms = fill(Forms, table.pop("forms", {}), path, place)
     shown = board if engine == machine.engine else f"{board}:{engine}"
-    given = asdict(machine) | {"name": shown, "engine": engine, "forms": forms, "lengths": ()}
+    of_machine = {field.name: getattr(machine, field.name) for field in fields(machine)}
+    given = of_machine | {"name": shown, "engine": engine, "forms": forms, "lengths": ()}
     target = fill(Target, table, path, engine, given)
     _check(path, target)
     return target
@@ -165,13 +172,18 @@ def _read(path: Path) -> tuple[Machine, Mapping[str, Any]]:
     from edgecompile import emit
 
     values = read_toml(path)
+    given = {
+        name: fill(kind, values.pop(name), path, name) if name in values else None
+        for name, kind in MACHINE_TABLES.items()
+    }
     tables = {key: value for key, value in values.items() if isinstance(value, dict)}
     known = [m.name for m in pkgutil.iter_modules(emit.__path__) if m.name not in NOT_ENGINES]
     for name in tables:
         if name not in known:
             what = "engine"
             raise UnknownNameError(what, name, known, str(path))
-    machine = fill(Machine, {k: v for k, v in values.items() if k not in tables}, path)
+    of_top = {key: value for key, value in values.items() if key not in tables}
+    machine = fill(Machine, of_top, path, given=given)
     if machine.engine not in tables:
         msg = f"{path}: engine is '{machine.engine}', but there is no table [{machine.engine}]"
         raise RecipeError(msg)
