@@ -69,7 +69,9 @@ def mobilenet(*, int8: bool) -> str:
     """Return MobileNet v1; between its int8 layers tensors stay int8."""
     net = Net()
 
-    def convolve(x: str, kind: str, width: int, size: int, form: str, code: int = 102) -> str:
+    def convolve(  # noqa: PLR0917 - a layer's numbers
+        x: str, kind: str, width: int, size: int, form: str, code: int = 102
+    ) -> str:
         tail = f" 8={code}" if int8 else ""
         return net.then(kind, x, f"0={width} {form} 5=1 6={size}{tail} 9=1")
 
@@ -91,7 +93,9 @@ def resnet18(*, int8: bool) -> str:
     """Return ResNet-18; the int8 one's first convolution of a block gives int8."""
     net = Net()
 
-    def convolve(x: str, width: int, kernel: int, inputs: int, stride: int, code: int = 0) -> str:
+    def convolve(  # noqa: PLR0917 - a layer's numbers
+        x: str, width: int, kernel: int, inputs: int, stride: int, code: int = 0
+    ) -> str:
         size, padding = width * kernel * kernel * inputs, kernel // 2
         form = f"0={width} 1={kernel} 3={stride} 4={padding} 5=1 6={size}"
         relu = " 9=1" * (code > 0)

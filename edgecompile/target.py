@@ -1,7 +1,7 @@
 """A target is one TOML file in `targets/`: what the compiler must know of one kind of machine.
 
-The top of the file is of the machine, and so is [cpu], of a board that can be emulated; a table for
-each engine that runs there is of the engine.
+The top of the file is of the machine, and so are [cpu], of a board that can be emulated, and
+[latency], of one whose times are modelled; a table for each engine that runs there is of that.
 "x86-64" names a target with the engine that its file prefers, "x86-64:openvino" with another.
 """
 
@@ -15,6 +15,7 @@ from typing import Any
 
 from edgecompile.cpu import Cpu
 from edgecompile.errors import RecipeError, UnknownNameError
+from edgecompile.latency.board import Latency
 from edgecompile.tables import fill, read_toml
 
 
@@ -27,6 +28,7 @@ class Machine:
     isa: str
     cpu_features: tuple[str, ...] = ()
     cpu: Cpu | None = None
+    latency: Latency | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Target:
     runtime: str
     cpu_features: tuple[str, ...] = ()
     cpu: Cpu | None = None
+    latency: Latency | None = None
     forms: Forms = Forms()
     lengths: tuple[int, ...] = ()
 
@@ -80,7 +83,7 @@ REFERENCE = Target(
 """What calibration observes and what artifacts are compared with."""
 
 CHOICES = {"activation": ("uint8", "int8"), "weight": ("int8", "int8-pairs")}
-MACHINE_TABLES: Mapping[str, type[Any]] = {"cpu": Cpu}
+MACHINE_TABLES: Mapping[str, type[Any]] = {"cpu": Cpu, "latency": Latency}
 """The tables that are of the machine, by what they are read into: no engine's."""
 FASTEST = "fastest"
 """In an engine's place: build with all, keep the fastest."""

@@ -63,7 +63,8 @@ def count_artifact(
     Raises EmulationError: no C compiler, a run that fails.
     """
     if userland.architecture != "aarch64":
-        msg = f"no instructions are counted: the plugin knows aarch64's, not {userland.architecture}'s"
+        what = userland.architecture
+        msg = f"no instructions are counted: the plugin knows those of aarch64, not of {what}"
         raise EmulationError(msg)
     plugin = build_plugin(userland.qemu_version)
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
@@ -71,7 +72,7 @@ def count_artifact(
         np.savez(folder / "feed.npz", **feed)
         lines, blocks = folder / "lines", folder / "blocks"
         program = Path(__file__).with_name("run_marked.py")
-        arguments = [program, smoke, engine, artifact, folder / "feed.npz"]
+        arguments: list[str | Path] = [program, smoke, engine, artifact, folder / "feed.npz"]
         arguments += [folder / "profile"] * (engine == PROFILED)
         options = ["-plugin", f"{_quoted(plugin)},out={_quoted(lines)},blocks={_quoted(blocks)}"]
         told = run_python(userland, cpu, arguments, options=options, environment=environment)

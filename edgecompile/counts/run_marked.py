@@ -7,11 +7,13 @@ one that is not counted. With a PROFILE_PREFIX onnxruntime profiles a third: it 
 before and after each operator, which the plugin sees, and says in its profile which is which.
 """
 
-import importlib.util
 import json
 import os
+import runpy
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 
@@ -19,39 +21,37 @@ MARK, BEGIN, END, BEGIN_WATCHED = 0x454300, 1, 2, 3
 """As in plugin.c."""
 
 
-def mark(code):
+def mark(code: int) -> None:
     """Tell the plugin: a system call that does nothing, for no process has that number."""
     with suppress(OSError):
         os.getpgid(MARK | code)
 
 
-def main(smoke_file, engine, artifact, feed_file, prefix=""):
+def main(smoke_file: str, engine: str, artifact: str, feed_file: str, prefix: str = "") -> None:
     """Run, and print where the profile lies and its time of day in ns."""
-    spec = importlib.util.spec_from_file_location("smoke", smoke_file)
-    smoke = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(smoke)
+    smoke = runpy.run_path(smoke_file)
     with np.load(feed_file, allow_pickle=False) as archive:
         feed = {name: archive[name] for name in archive.files}
-    run = getattr(smoke, engine.title())().open(artifact, 1)
+    run = smoke[engine.title()]().open(artifact, 1)
     run(None, feed)
     for _ in range(2):
         mark(BEGIN)
         run(None, feed)
         mark(END)
     if prefix:
-        print(json.dumps(profile(artifact, feed, prefix)))
+        sys.stdout.write(json.dumps(profile(artifact, feed, prefix)))
 
 
-def profile(artifact, feed, prefix):
+def profile(artifact: str, feed: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """Let onnxruntime profile its operators in a watched region."""
-    import onnxruntime
+    import onnxruntime as ort
 
-    options = onnxruntime.SessionOptions()
+    options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     options.enable_profiling = True
     options.profile_file_prefix = prefix
-    session = onnxruntime.InferenceSession(artifact, options, ["CPUExecutionProvider"])
+    session = ort.InferenceSession(artifact, options, ["CPUExecutionProvider"])
     session.run(None, feed)
     mark(BEGIN_WATCHED)
     session.run(None, feed)

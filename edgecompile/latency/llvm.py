@@ -6,13 +6,13 @@ Only that version: the bounds that the boards' factors were fitted to are of its
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgecompile.cache_folder import cache_folder
-from edgecompile.errors import FetchError
 from edgecompile.toolchain.call import call
 from edgecompile.toolchain.debian import fetch_debs, host_architecture
 from edgecompile.toolchain.once import once
@@ -57,18 +57,26 @@ class Llvm:
         lines = []
         for number, block in enumerate(blocks):
             lines += [f"# LLVM-MCA-BEGIN {number}", *block, "# LLVM-MCA-END"]
-        asked = [f"-mcpu={scheduler}", "-iterations=1", "-json", "-skip-unsupported-instructions=any"]
+        asked = [
+            f"-mcpu={scheduler}",
+            "-iterations=1",
+            "-json",
+            "-skip-unsupported-instructions=any",
+        ]
         told = json.loads(self._call("llvm-mca", asked, lines))
         rows: list[dict[str, Any]] = told["CodeRegions"]
         return {int(r["Name"]): float(r["SummaryView"]["BlockRThroughput"]) for r in rows}
 
     def _call(self, name: str, options: Sequence[str], lines: Sequence[str]) -> str:
-        import tempfile
-
         with tempfile.NamedTemporaryFile("w", suffix=".s") as file:
             file.write("\n".join([*lines, ""]))
             file.flush()
-            command = [self.programs / name, "-mattr=" + FEATURES, *options, file.name]
+            command: list[str | Path] = [
+                self.programs / name,
+                "-mattr=" + FEATURES,
+                *options,
+                file.name,
+            ]
             command[1:1] = ["-triple=aarch64"] if name == "llvm-mc" else ["-mtriple=aarch64"]
             environment = {"PATH": os.defpath, "LD_LIBRARY_PATH": self.libraries}
             return call(command, TIME_LIMIT_S, environment, marks=["error"], codes=(0, 1))
