@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from edgecompile.data.feed import Feed
     from edgecompile.evaluate.accuracy import Accuracy
-    from edgecompile.evaluate.without_vnni import Answers, Emulated
+    from edgecompile.evaluate.emulated import Answers, Emulated
     from edgecompile.graph import FloatArray
 
 
@@ -35,7 +35,7 @@ class Attempt:
     @property
     def worse(self) -> "Accuracy":
         """Return what the gate counts: the worse of what was measured and what was emulated."""
-        from edgecompile.evaluate.without_vnni import worse
+        from edgecompile.evaluate.emulated import worse
 
         return worse(self.accuracy, self.emulated)
 
@@ -63,7 +63,11 @@ def attempt(
     found = judge(answers)
     emulated: Emulated | str = "what was measured here misses the gate"
     if passes_gate(prepared, found):
-        emulated = _emulate(board, plan, folder / names[0], golden, answers, judge, trace)
+        if board.isa == "x86_64":
+            emulated = _emulate(board, plan, folder / names[0], golden, answers, judge, trace)
+        else:
+            files = [folder / name for name in names]
+            emulated = _emulate_board(board, prepared, files, answers, judge, trace)
     return Attempt(plan, names, answers, found, emulated)
 
 
@@ -103,6 +107,35 @@ def _emulate(  # noqa: PLR0917 - an artifact, and what judges it
         return judge_without_vnni(qemu, board, artifact, golden, answers, judge)
     except EmulationError as error:
         trace.say("warning", f"{board.name}: not judged without VNNI: {error}")
+        return str(error)
+
+
+def _emulate_board(  # noqa: PLR0917 - an artifact, and what judges it
+    board: Target,
+    prepared: Prepared,
+    files: "Sequence[Path]",
+    answers: "Answers",
+    judge: "Callable[[Answers], Accuracy]",
+    trace: Trace,
+) -> "Emulated | str":
+    """Judge an artifact on its board's CPU, or return why not."""
+    from edgecompile.host import read_host
+    from edgecompile.judge_on_board import SAMPLES, judge_on_board, why_not
+
+    wish = prepared.recipe.evaluate.emulate
+    reason = why_not(read_host(), board, wish)
+    if reason is not None or board.cpu is None:
+        return str(reason)
+    kept = slice(0, SAMPLES)
+    samples = (prepared.outputs, prepared.data.golden[kept], prepared.expected[kept])
+    doing = f"running smoke.py with {len(samples[1])} of them on an emulated {board.cpu.name}"
+    trace.say("evaluate", f"{board.name}: {doing}")
+    try:
+        return judge_on_board(board, files, samples, judge(answers[kept]), trace.say)
+    except EmulationError as error:
+        if wish == "always":
+            raise
+        trace.say("warning", f"{board.name}: not judged on its emulated board: {error}")
         return str(error)
 
 

@@ -100,7 +100,7 @@ def compile_for(
 ) -> Bundle:
     """Lower, emit, judge and time one target's artifact; fill its bundle's folder."""
     from edgecompile.emit import bundle as bundles
-    from edgecompile.evaluate import accuracy, without_vnni
+    from edgecompile.evaluate import accuracy, emulated
 
     engine = engines.engine(board.engine)
     prepared = replace(prepared, plan=engines.fit_plan(prepared.plan, board))
@@ -134,7 +134,7 @@ def compile_for(
         "built_with": f"{board.engine} {engine.runtime_version()}",
         "artifact": names[0],
         "accuracy": asdict(found) | {"floor": floor, "kind": "measured", "how": engine.HOW},
-        "accuracy_emulated": without_vnni.table(tried.emulated),
+        "accuracy_emulated": emulated.table(tried.emulated),
         "golden": {"file": bundles.GOLDEN, **asdict(seen)},
         "route": prepared.source.route,
         "recipe": {k: v for k, v in asdict(prepared.recipe).items() if k not in BESIDE},

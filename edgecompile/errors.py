@@ -62,6 +62,10 @@ class IllegalInstructionError(EmulationError):
     """An emulated run that met an instruction which the board's CPU has not."""
 
 
+class SmokeError(EdgeCompileError):
+    """A smoke test that could not judge: a runtime that is missing, a file that is not the one."""
+
+
 class FetchError(EdgeCompileError):
     """Something that could not be fetched or made in the user's cache."""
 

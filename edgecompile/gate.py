@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgecompile.evaluate.accuracy import Accuracy
-    from edgecompile.evaluate.without_vnni import Emulated
+    from edgecompile.evaluate.emulated import Emulated
     from edgecompile.graph import FloatArray
     from edgecompile.prepare import Prepared
     from edgecompile.trace import Trace
@@ -32,17 +32,17 @@ def passes_gate(prepared: "Prepared", found: "Accuracy") -> bool:
 
 
 def shortfall(prepared: "Prepared", found: "Accuracy", emulated: "Emulated | str") -> str:
-    """Say what lies below the gate, by how much, and whether only so without VNNI."""
-    from edgecompile.evaluate.without_vnni import worse
+    """Say what lies below the gate, by how much, and whether only so where it is emulated."""
+    from edgecompile.evaluate.emulated import worse
 
-    without = ""
+    there = ""
     if not isinstance(emulated, str) and passes_gate(prepared, found):
         found = worse(found, emulated)
-        without = f" without VNNI (emulated on {emulated.accuracy.samples} of them)"
+        there = f" {emulated.on} (emulated on {emulated.accuracy.samples} of them)"
     what, value, wanted = found.metric, found.mean, floor_of(prepared, found)
     if value >= wanted:
         what, value, wanted = "signal (R^2)", found.signal, prepared.recipe.gate.signal
-    where = f"on {found.samples} {prepared.data.judges}{without}"
+    where = f"on {found.samples} {prepared.data.judges}{there}"
     return f"{what} to float is {down(value)} {where}, the gate wants {wanted:.4f}"
 
 

@@ -45,10 +45,15 @@ class CalibrationTable:
 
 @dataclass(frozen=True, slots=True)
 class EvaluateTable:
-    """Data for the accuracy gate, of the same kinds, kept apart from calibration."""
+    """Data for the accuracy gate, of the same kinds, kept apart from calibration.
+
+    `emulate` says when a board's artifact is judged on its CPU, emulated: "auto", where what it
+    takes is set up here; "always", and fetch it first; "never".
+    """
 
     data: str = ""
     column: str = ""
+    emulate: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,8 @@ class QuantizeTable:
     ladder: bool = True
 
 
+EVALUATE = {"emulate": ("auto", "always", "never")}
+"""The known values of [evaluate]."""
 WEIGHT_SCHEMES = {"int8-weights": "int8", "int4-weights": "int4"}
 """The schemes that round weights alone, by blocks, and the format of each."""
 QUANTIZE = {
@@ -305,6 +312,10 @@ def _check(path: Path, recipe: Recipe) -> None:
         bool(recipe.profile.sequence) and min(recipe.profile.sequence) >= 1,
         "[profile] sequence: must be a list of token counts, for example [16, 128]",
     )
+    for key, known in EVALUATE.items():
+        value = getattr(recipe.evaluate, key)
+        listed = ", ".join(known)
+        demand(value in known, f"[evaluate] {key}: '{value}' is not known; known: {listed}")
     for key, known in QUANTIZE.items():
         value = getattr(recipe.quantize, key)
         listed = ", ".join(known)

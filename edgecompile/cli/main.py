@@ -100,6 +100,11 @@ def cli() -> None:
     "--dump", type=click.Path(path_type=Path),
     help="Folder that gets the graph after every pass, NNN_stage_pass.onnx.",
 )  # fmt: skip
+@click.option(
+    "--emulate/--no-emulate", default=None,
+    help="Judge ARM boards' artifacts on their CPU, emulated: fetch what that takes (82 MB, once),"
+    " or leave it out. Without either: where it is set up already.",
+)  # fmt: skip
 @as_json
 def build(  # noqa: PLR0917 - one parameter an option
     model: Path | None,
@@ -108,7 +113,8 @@ def build(  # noqa: PLR0917 - one parameter an option
     recipe_file: Path | None,
     data: str | None,
     dump: Path | None,
-    as_json: bool,  # noqa: FBT001 - click passes flags by name
+    emulate: bool | None,  # noqa: FBT001 - click passes flags by name
+    as_json: bool,  # noqa: FBT001
 ) -> None:
     """Build MODEL, a Hugging Face directory or an .onnx file, for each target."""
     from dataclasses import replace
@@ -123,6 +129,9 @@ def build(  # noqa: PLR0917 - one parameter an option
     if data is not None:
         place = data if word_of(data) else str(Path(data).absolute())
         recipe = replace(recipe, calibration=replace(recipe.calibration, data=place))
+    if emulate is not None:
+        wish = "always" if emulate else "never"
+        recipe = replace(recipe, evaluate=replace(recipe.evaluate, emulate=wish))
     names = targets or recipe.targets.names
     if model is None and recipe.model.source:
         model = recipe.path(recipe.model.source)

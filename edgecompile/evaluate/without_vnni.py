@@ -4,33 +4,21 @@ VNNI sums int8 products in 32 bits; AVX2 before it sums pairs in 16, which may s
 VNNI cannot see that of itself.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgecompile.evaluate.accuracy import Accuracy
 from edgecompile.evaluate.emulate_avx2 import emulate, how, needs_qemu
+from edgecompile.evaluate.emulated import Answers, Emulated
 from edgecompile.host import Host
 from edgecompile.target import Target
 
 if TYPE_CHECKING:
     from edgecompile.data.feed import Feed
-    from edgecompile.graph import FloatArray
-
-Answers = Sequence[Sequence["FloatArray"]]
 
 SAMPLES = 8
 """The first of the golden samples, under qemu: it is some 50 times slower."""
-
-
-@dataclass(frozen=True, slots=True)
-class Emulated:
-    """How an artifact answers without VNNI, and how the same samples `here`, on this host."""
-
-    accuracy: Accuracy
-    here: Accuracy
-    how: str
 
 
 def how_many(target: Target, golden: "Sequence[Feed]") -> int:
@@ -73,29 +61,3 @@ def judge_without_vnni(  # noqa: PLR0917 - what runs where, and what judges it
     count = how_many(target, golden)
     given = emulate(qemu, artifact, target.engine, golden[:count])
     return Emulated(judge(given), judge(answers[:count]), how(qemu, target.engine))
-
-
-def worse(found: Accuracy, emulated: Emulated | str) -> Accuracy:
-    """Return what was measured, less what the same samples lose without VNNI.
-
-    Few samples are emulated: their own mean would lie below a gate, or above it, by their choice.
-    Where all are, this is the worse of the two. What is not emulated has a reason, and loses
-    nothing.
-    """
-    if isinstance(emulated, str):
-        return found
-    there, here = emulated.accuracy, emulated.here
-    return replace(
-        found,
-        mean=found.mean - max(0.0, here.mean - there.mean),
-        min=min(found.min, there.min),
-        signal=found.signal - max(0.0, here.signal - there.signal),
-    )
-
-
-def table(emulated: Emulated | str) -> Mapping[str, Any]:
-    """Return it as the manifest keeps it, or the reason why there is nothing to keep."""
-    if isinstance(emulated, str):
-        return {"skipped": emulated}
-    here = {key: getattr(emulated.here, key) for key in ("mean", "min", "signal")}
-    return asdict(emulated.accuracy) | {"here": here, "kind": "emulated", "how": emulated.how}

@@ -54,7 +54,8 @@ def _emulated(accuracy: Row) -> dict[str, Any] | None:
     """Return what the same samples gave here and on an emulated CPU, None if they were not run."""
     if "mean" not in accuracy:
         return None
-    return {key: accuracy[key] for key in ("mean", "samples")} | {"here": accuracy["here"]["mean"]}
+    said = {key: accuracy[key] for key in ("mean", "samples")}
+    return said | {"here": accuracy["here"]["mean"], "on": accuracy.get("on", "without VNNI")}
 
 
 def _raised(quantization: Row) -> dict[str, int]:
@@ -129,7 +130,8 @@ def _caption(rows: Sequence[Row]) -> str:
         if row["emulated"]:
             there, here = (f"{row['emulated'][key]:.4f}" for key in ("mean", "here"))
             samples = f"{row['emulated']['samples']} samples"
-            lines.append(f"{_label(row)}: {there} without VNNI, emulated; here {here}; {samples}")
+            there += f" {row['emulated']['on']}, emulated"
+            lines.append(f"{_label(row)}: {there}; here {here}; {samples}")
         if row["not_timed"]:
             lines.append(f"{_label(row)} was not timed: {row['not_timed']}")
         else:

@@ -7,7 +7,8 @@ import pytest
 
 from edgecompile import target
 from edgecompile.evaluate.accuracy import Accuracy
-from edgecompile.evaluate.without_vnni import Emulated, how_many, table, why_not, worse
+from edgecompile.evaluate.emulated import Emulated, table, worse
+from edgecompile.evaluate.without_vnni import how_many, why_not
 from edgecompile.host import Host
 
 WITH = Host("a PC", "x86_64", frozenset({"avx2", "avx512_vnni", "vnni"}), 4, "performance")
