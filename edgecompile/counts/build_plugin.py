@@ -25,7 +25,7 @@ def build_plugin(qemu_version: str) -> Path:
     Raises EmulationError: no C compiler, or one that fails; a qemu whose plugins are others.
     """
     interface = _interface(qemu_version)
-    compiler = _compiler()
+    compiler = compiler_of()
     folder = Path(__file__).parent
     texts = [(folder / name).read_text(encoding="utf-8") for name in ("plugin.c", "aarch64.h")]
     asked = [*compiler, *OPTIONS, f"-DQEMU_API={interface}"]
@@ -50,7 +50,7 @@ def _interface(qemu_version: str) -> int:
     raise EmulationError(msg)
 
 
-def _compiler() -> list[str]:
+def compiler_of() -> list[str]:
     """Return $CC, or the first C compiler on PATH."""
     given = shlex.split(os.environ.get("CC", ""))
     found = [shutil.which(name) for name in (given[:1] or COMPILERS)]
