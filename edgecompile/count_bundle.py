@@ -60,6 +60,14 @@ def count_bundle(  # noqa: PLR0917 - what runs where, and for whom
     return {"numbers": numbers, "operators": operator_table(counted)}
 
 
+def replace_numbers(profile: Mapping[str, Any], counted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a profile with what was counted in place of what was counted before."""
+    names = {number["name"] for number in counted["numbers"]}
+    kept = [number for number in profile["numbers"] if number["name"] not in names]
+    rest = {key: value for key, value in profile.items() if key != "operators"}
+    return {**rest, **counted, "numbers": [*kept, *counted["numbers"]]}
+
+
 def largest_golden(path: Path) -> tuple[dict[str, Any], int]:
     """Return the inputs of the largest golden sample, and how many tokens it has."""
     samples: dict[str, dict[str, Any]] = {}

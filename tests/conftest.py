@@ -1,6 +1,7 @@
 """Fixtures that test files share: tiny checkpoints, hand-written graphs, how to run them."""
 
 import json
+import os
 import re
 import string
 from collections.abc import Callable, Mapping
@@ -47,9 +48,13 @@ WORDS = ("the", "of", "and", "to", "in", "is", "that", "for", "it", "as", "with"
 
 @pytest.fixture(autouse=True)
 def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide qemu from builds: a host with VNNI would emulate each. Slow tests find it."""
+    """Hide qemu from builds, which would emulate each: a CPU without VNNI, a board's.
+
+    Slow tests find it.
+    """
     if request.node.get_closest_marker("slow") is None:
         monkeypatch.setattr(emulate_avx2, "find_qemu", lambda: None)
+        monkeypatch.setenv("EDGECOMPILE_CACHE", os.devnull)
 
 
 # ------------------------------------------------------------------ models on disk

@@ -13,6 +13,7 @@ import click
 
 from edgecompile import __version__
 from edgecompile.cli.calibrate_board import calibrate_board
+from edgecompile.cli.profile import profile
 from edgecompile.cli.prune import prune
 from edgecompile.errors import EdgeCompileError, GateError
 
@@ -289,6 +290,7 @@ def completion(shell: str) -> None:
         click.echo(kind(cli, {}, "edgecompile", "_EDGECOMPILE_COMPLETE").source())
 
 
+cli.add_command(profile)
 cli.add_command(prune)
 cli.add_command(calibrate_board)
 

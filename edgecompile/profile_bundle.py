@@ -1,0 +1,152 @@
+"""Run a bundle's own smoke.py, here or on its board's emulated CPU, and keep what it found."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgecompile import target
+from edgecompile.errors import EmulationError, SmokeError
+from edgecompile.host import read_host, why_not
+from edgecompile.open_bundle import OpenBundle, open_bundle, rewrite_bundle
+from edgecompile.smoke_result import accuracy_of, failure, latency_numbers, read_result
+
+if TYPE_CHECKING:
+    from edgecompile.emulate.userland import Say
+    from edgecompile.profile.profile_host import Number
+
+TIME_LIMIT_S = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Profiled:
+    """What smoke.py found and where, "measured" or "emulated", and what was kept of it."""
+
+    bundle: OpenBundle
+    result: Mapping[str, Any]
+    kind: str
+    where: str
+    kept: str
+    counts: "Sequence[Number]" = ()
+
+    def table(self) -> dict[str, Any]:
+        """Return it as plain data, for --json."""
+        return {
+            "bundle": str(self.bundle.folder),
+            "target": self.bundle.target,
+            "kind": self.kind,
+            "where": self.where,
+            "kept": self.kept,
+            "accuracy": dict(self.result["accuracy"]),
+            "built": {key: self.bundle.manifest["golden"][key] for key in ("mean", "min")},
+            "latency": [dict(row) for row in self.result["latency"]],
+            "counts": [dict(number) for number in self.counts],
+        }
+
+
+def profile_here(folder: Path, say: "Say") -> Profiled:
+    """Run smoke.py on this machine; keep its latencies where the build could not time any.
+
+    A build on such a machine has timed the artifact in turn with the float model: that says more,
+    and stays. Raises GateError where the answers are wrong, SmokeError where nothing can be said.
+    """
+    bundle = open_bundle(folder)
+    here, host = "here", read_host()
+    say("profile", f"running {bundle.target}'s smoke.py here")
+    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
+        path = Path(scratch) / "measured.json"
+        done = _run([sys.executable, "-I", bundle.folder / "smoke.py", "--result", path])
+        if done.returncode != 0:
+            raise failure(here, done.stdout, done.stderr)
+        result = read_result(path, here)
+    reason = why_not(host, target.load(bundle.target))
+    if reason is not None:
+        kept = f"nothing: {reason}"
+    elif _timed(bundle.profile):
+        kept = "nothing: the build's own latencies were timed in turn with the float model's"
+    else:
+        profile = replace_latencies(bundle.profile, latency_numbers(result), result)
+        bundle, kept = rewrite_bundle(bundle, profile=profile), "its latencies, in profile.json"
+    where = f"{result['cpu']}, {result['runtime']}"
+    return Profiled(bundle, result, "measured", where, kept)
+
+
+def profile_emulated(folder: Path, say: "Say") -> Profiled:
+    """Run smoke.py on the emulated CPU of the bundle's board, and count what it executes.
+
+    The accuracy is kept in the manifest, counts and the modelled latency in the profile. Sets up
+    what it takes, the first time. Raises GateError where smoke.py fails there, or no dot product is
+    executed by an int8 artifact where the board has it; EmulationError where this host cannot
+    emulate the board.
+    """
+    from dataclasses import asdict
+
+    from edgecompile.count_bundle import count_bundle, replace_numbers
+    from edgecompile.emulate.smoke_test import how, run_smoke_test
+    from edgecompile.emulate.userland import open_userland
+    from edgecompile.judge_on_board import ARCHITECTURE
+
+    bundle = open_bundle(folder)
+    board = target.load(bundle.target)
+    if board.cpu is None or board.isa not in ARCHITECTURE:
+        known = [name for name in target.names() if target.load(name).cpu is not None]
+        msg = f"{board.name} has no CPU that is emulated here; those have: {', '.join(known)}"
+        raise EmulationError(msg)
+    userland = open_userland(ARCHITECTURE[board.isa], say)
+    say("profile", f"running {board.name}'s smoke.py on an emulated {board.cpu.name}")
+    result = run_smoke_test(userland, board.cpu, bundle.folder, TIME_LIMIT_S)
+    told = how(userland, board.cpu, result)
+    golden = bundle.manifest["golden"]
+    here = {key: golden[key] for key in ("mean", "min", "signal") if key in golden}
+    said = {"here": here, "kind": "emulated", "on": f"on a {board.cpu.name}", "how": told}
+    row = asdict(accuracy_of(result)) | said
+    counted = count_bundle(bundle.folder, bundle.manifest, board, userland, say)
+    profile = replace_numbers(bundle.profile, counted)
+    bundle = rewrite_bundle(bundle, {**bundle.manifest, "accuracy_emulated": row}, profile)
+    kept = "its accuracy, in manifest.json; counts and modelled latency, in profile.json"
+    return Profiled(bundle, result, "emulated", told, kept, counted["numbers"])
+
+
+def replace_latencies(
+    profile: Mapping[str, Any], numbers: "Sequence[Number]", result: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a profile with the artifact's latencies of a smoke.py in place of those it had.
+
+    Where the build was on another machine, the profile's host becomes the one that smoke.py names.
+    """
+    names = {number["name"] for number in numbers}
+    kept = [
+        number
+        for number in profile["numbers"]
+        if number["name"] not in names or number["model"] != "artifact"
+    ]
+    host = {key: result[key] for key in ("cpu", "isa", "runtime")}
+    return {**profile, "host": host, "numbers": [*kept, *numbers]}
+
+
+def _timed(profile: Mapping[str, Any]) -> bool:
+    """Say whether the build measured the artifact's latency."""
+    return any(
+        number["name"].startswith("latency") and number["kind"] == "measured"
+        for number in profile["numbers"]
+        if number["model"] == "float"
+    )
+
+
+def _run(command: Sequence[str | Path]) -> "subprocess.CompletedProcess[str]":
+    try:
+        return subprocess.run(  # noqa: S603 - this Python, and the bundle that was asked for
+            command,
+            capture_output=True,
+            check=False,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            timeout=TIME_LIMIT_S,
+        )
+    except subprocess.TimeoutExpired as error:
+        msg = f"smoke.py took longer than {TIME_LIMIT_S} s"
+        raise SmokeError(msg) from error
