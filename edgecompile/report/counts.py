@@ -20,13 +20,14 @@ MILLION = {
 def counts_table(numbers: Sequence[Number]) -> "Table | None":
     """Return one line a number: what, how much, how it was got; None where nothing was counted."""
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     rows = list(rows_of(numbers))
     if not rows:
         return None
     caption = "\n".join(dict.fromkeys(str(n["how"]) for n in numbers if n["value"] is not None))
-    table = Table(box=box.ROUNDED, caption=caption, caption_justify="left")
+    table = Table(box=box.ROUNDED, caption=escape(caption), caption_justify="left")
     table.add_column("one inference", no_wrap=True)
     table.add_column("", justify="right")
     table.add_column("how")
