@@ -19,6 +19,8 @@ from edgecompile.errors import EmulationError
 
 PROFILED = "onnxruntime"
 """The engine that can be asked for a profile of its operators."""
+TIME_LIMIT_S = 3600
+"""Four inferences of MiniLM take half a minute; a busy machine or a large model more."""
 Block = tuple[int, Sequence[str]]
 
 
@@ -75,7 +77,10 @@ def count_artifact(
         arguments: list[str | Path] = [program, smoke, engine, artifact, folder / "feed.npz"]
         arguments += [folder / "profile"] * (engine == PROFILED)
         options = ["-plugin", f"{_quoted(plugin)},out={_quoted(lines)},blocks={_quoted(blocks)}"]
-        told = run_python(userland, cpu, arguments, options=options, environment=environment)
+        told = run_python(
+            userland, cpu, arguments, options=options, environment=environment,
+            time_limit_s=TIME_LIMIT_S,
+        )  # fmt: skip
         first, second, *watched = _regions(lines)
         operators: list[Operator] = []
         if engine == PROFILED:

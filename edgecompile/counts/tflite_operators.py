@@ -38,7 +38,8 @@ def tflite_operators(
             macs = int(np.prod(y.shape)) * int(np.prod(weight.shape[1:]))
             if kind == "DEPTHWISE_CONV_2D":  # [1, height, width, channels]
                 macs = int(np.prod(y.shape)) * int(np.prod(weight.shape[1:3]))
-            found.append(Operator(weight.name.decode(), kind, {}, macs))
+            name = weight.name.decode().removesuffix(".weight_rows").removesuffix(".weight_int8")
+            found.append(Operator(name, kind, {}, macs))
     return found, sum(o.macs or 0 for o in found)
 
 
