@@ -34,7 +34,7 @@ def test_profile_emulate_counts_the_products_that_the_shapes_say(
     profile = json.loads((built.folder / "profile.json").read_text())
     found = {n["name"]: n for n in profile["numbers"] if n["kind"] == "emulated"}
     macs = found["int8_macs"]
-    assert macs["value"] == macs["by_shapes"] == 16 * macs["value"] // 16
+    assert macs["value"] == macs["by_shapes"]
     assert found["dot_instructions"]["value"] * 16 >= macs["value"] > 0
     assert found["instructions"]["difference"] <= 0.05  # a tiny model's: 0.5 % is MiniLM's
     one, four = (n for n in profile["numbers"] if n["name"] == "latency")
