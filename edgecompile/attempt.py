@@ -125,6 +125,7 @@ def _emulate_board(  # noqa: PLR0917 - an artifact, and what judges it
     wish = prepared.recipe.evaluate.emulate
     reason = why_not(read_host(), board, wish)
     if reason is not None or board.cpu is None:
+        trace.say("evaluate", f"{board.name}: not judged on an emulated board: {reason}")
         return str(reason)
     kept = slice(0, SAMPLES)
     samples = (prepared.outputs, prepared.data.golden[kept], prepared.expected[kept])

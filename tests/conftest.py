@@ -1,7 +1,6 @@
 """Fixtures that test files share: tiny checkpoints, hand-written graphs, how to run them."""
 
 import json
-import os
 import re
 import string
 from collections.abc import Callable, Mapping
@@ -47,14 +46,19 @@ WORDS = ("the", "of", "and", "to", "in", "is", "that", "for", "it", "as", "with"
 
 
 @pytest.fixture(autouse=True)
-def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     """Hide qemu from builds, which would emulate each: a CPU without VNNI, a board's.
 
     Slow tests find it.
     """
     if request.node.get_closest_marker("slow") is None:
         monkeypatch.setattr(emulate_avx2, "find_qemu", lambda: None)
-        monkeypatch.setenv("EDGECOMPILE_CACHE", os.devnull)
+        empty = tmp_path_factory.getbasetemp() / "no-cache"
+        monkeypatch.setenv("EDGECOMPILE_CACHE", str(empty))
 
 
 # ------------------------------------------------------------------ models on disk

@@ -285,6 +285,18 @@ def cpu_name():
     return platform.processor() or platform.machine()
 
 
+def write(path, text):
+    """Write a file whole or not at all; what is there and no file, a pipe or device, is kept."""
+    replaces = path.is_file() or not path.exists()
+    place = path.with_name(path.name + ".tmp") if replaces else path
+    try:
+        place.write_text(text, encoding="utf-8")
+        if replaces:
+            os.replace(place, path)
+    except OSError as error:
+        fail(f"result: all checks passed, but {path} cannot be written: {error.strerror}")
+
+
 def read_arguments():
     """Return what the command line asks for."""
     parser = argparse.ArgumentParser(description="Check this bundle on this machine.")
@@ -320,14 +332,8 @@ def main():
         "accuracy": accuracy,
         "latency": latency,
     }
-    path = asked.result
-    scratch = path.with_suffix(".tmp")
-    try:
-        scratch.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        os.replace(scratch, path)
-    except OSError as error:
-        fail(f"result: all checks passed, but {path} cannot be written: {error.strerror}")
-    print(f"ok    all checks passed on {result['cpu']}; wrote {path.name}")
+    write(asked.result, json.dumps(result, indent=2) + "\n")
+    print(f"ok    all checks passed on {result['cpu']}; wrote {asked.result.name}")
 
 
 if __name__ == "__main__":

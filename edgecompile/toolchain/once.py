@@ -1,6 +1,5 @@
 """Make a folder once: whole or not at all, and by one process where several ask for it."""
 
-import fcntl
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -49,6 +48,8 @@ def _make(folder: Path, make: Callable[[Path], None]) -> None:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold a lock that the kernel drops when this process ends, however it ends."""
+    import fcntl  # POSIX's: the module is imported on other systems too
+
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

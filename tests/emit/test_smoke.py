@@ -1,8 +1,10 @@
 """smoke.py, as a device runs it: a process of its own in the bundle's folder."""
 
 import json
+import os
 import pkgutil
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,10 +29,10 @@ def bundle(checkpoint: Callable[..., Path], tmp_path: Path) -> Path:
     return built.folder
 
 
-def smoke(folder: Path) -> subprocess.CompletedProcess[str]:
+def smoke(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Run it isolated: no edgecompile on the path, another working directory."""
     return subprocess.run(
-        [sys.executable, "-I", folder / "smoke.py"],
+        [sys.executable, "-I", folder / "smoke.py", *options],
         cwd="/", capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
 
@@ -112,3 +114,26 @@ def test_a_manifest_cannot_point_outside(bundle: Path) -> None:
     manifest["files"]["../golden.npz"] = manifest["files"]["golden.npz"]
     path.write_text(json.dumps(manifest))
     assert smoke(bundle).stdout.strip() == "FAIL  files: ../golden.npz is missing"
+
+
+def test_once_leaves_out_latency(bundle: Path, tmp_path: Path) -> None:
+    """For an emulator: the answers count, its time does not. The bundle is not written to."""
+    result = tmp_path / "result.json"
+    before = sorted(path.name for path in bundle.iterdir())
+    done = smoke(bundle, "--once", "--result", str(result))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "latency" not in done.stdout
+    found = json.loads(result.read_text())
+    assert (found["latency"], found["accuracy"]["samples"] > 0) == ([], True)
+    assert sorted(path.name for path in bundle.iterdir()) == before
+
+
+def test_a_result_replaces_no_pipe_and_no_device(bundle: Path, tmp_path: Path) -> None:
+    """`--result /dev/null`, as root, must leave /dev/null what it is; a pipe stands for it here."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE, text=True) as reader:  # noqa: S607
+        assert smoke(bundle, "--once", "--result", str(pipe)).returncode == 0
+        said = reader.communicate(timeout=120)[0]
+    assert json.loads(said)["latency"] == []
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
