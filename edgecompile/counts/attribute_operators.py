@@ -28,7 +28,7 @@ END = "_kernel_time"
 class Operator:
     """What one executed: counts are the plugin's; `macs` are those of its shapes.
 
-    `macs` is None for an operator that multiplies no int8.
+    `macs` is None for an operator that multiplies no int8, or does not tell its weight's shape.
     """
 
     name: str
@@ -51,7 +51,7 @@ def attribute_operators(
     times = [int(line["ns"]) for line in lines]
     found = []
     for event in events:
-        begin = bisect.bisect_right(times, start_ns + 1000 * int(event["ts"]) + 999)
+        begin = bisect.bisect_right(times, start_ns + 1000 * int(event["ts"]))
         end = bisect.bisect_right(times, start_ns + 1000 * (int(event["ts"]) + int(event["dur"])))
         if not 0 < begin < end < len(lines):
             msg = f"operator {event['name']}: the plugin saw no clock read around it"
@@ -73,8 +73,9 @@ def _macs(kind: str, told: Mapping[str, Any]) -> int | None:
     inputs, outputs = (list(_shapes(told[f"{side}_type_shape"])) for side in ("input", "output"))
     if kind in PRODUCTS:
         return int(np.prod(outputs[0])) * inputs[0][-1]
-    if kind in CONVOLUTIONS:
-        return int(np.prod(outputs[0])) * int(np.prod(inputs[CONVOLUTIONS[kind]][1:]))
+    weight = CONVOLUTIONS.get(kind, len(inputs))
+    if weight < len(inputs):  # a weight that the kernel has packed is not listed
+        return int(np.prod(outputs[0])) * int(np.prod(inputs[weight][1:]))
     return None
 
 
