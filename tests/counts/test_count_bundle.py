@@ -36,7 +36,7 @@ def test_profile_emulate_counts_the_products_that_the_shapes_say(
     macs = found["int8_macs"]
     assert macs["value"] == macs["by_shapes"]
     assert found["dot_instructions"]["value"] * 16 >= macs["value"] > 0
-    assert found["instructions"]["difference"] <= 0.05  # a tiny model's: 0.5 % is MiniLM's
+    assert found["instructions"]["difference"] <= 0.2  # a tiny model: MiniLM differs by 0.01 %
     one, four = (n for n in profile["numbers"] if n["name"] == "latency")
     assert (one["kind"], four["value"]) == ("modelled", None)
     assert 0 < one["low"] < one["value"] < one["high"]
