@@ -30,6 +30,7 @@ class Profiled:
     kind: str
     where: str
     kept: str
+    counts: "Sequence[Number]" = ()
 
     def table(self) -> dict[str, Any]:
         """Return it as plain data, for --json."""
@@ -44,6 +45,7 @@ class Profiled:
             "latency": [dict(row) for row in self.result["latency"]],
             "energy": self.result.get("energy"),
             "warning": (self.bundle.profile.get("host") or {}).get("warning", ""),
+            "counts": [dict(number) for number in self.counts],
         }
 
 
@@ -75,13 +77,16 @@ def profile_here(folder: Path, say: "Say") -> Profiled:
 
 
 def profile_emulated(folder: Path, say: "Say") -> Profiled:
-    """Run smoke.py on the emulated CPU of the bundle's board; keep the accuracy in its manifest.
+    """Run smoke.py on the emulated CPU of the bundle's board, and count what it executes.
 
-    Sets up what it takes, the first time. Raises GateError where smoke.py fails there,
-    EmulationError where this host cannot emulate the board.
+    The accuracy is kept in the manifest, counts and the modelled latency in the profile. Sets up
+    what it takes, the first time. Raises GateError where smoke.py fails there, or no dot product is
+    executed by an int8 artifact where the board has it; EmulationError where this host cannot
+    emulate the board.
     """
     from dataclasses import asdict
 
+    from edgecompile.count_bundle import count_bundle, replace_numbers
     from edgecompile.emulate.smoke_test import how, run_smoke_test
     from edgecompile.emulate.userland import open_userland
     from edgecompile.judge_on_board import ARCHITECTURE
@@ -100,8 +105,11 @@ def profile_emulated(folder: Path, say: "Say") -> Profiled:
     here = {key: golden[key] for key in ("mean", "min", "signal") if key in golden}
     said = {"here": here, "kind": "emulated", "on": f"on a {board.cpu.name}", "how": told}
     row = asdict(accuracy_of(result)) | said
-    bundle = rewrite_bundle(bundle, {**bundle.manifest, "accuracy_emulated": row})
-    return Profiled(bundle, result, "emulated", told, "its accuracy, in manifest.json")
+    counted = count_bundle(bundle.folder, bundle.manifest, board, userland, say)
+    profile = replace_numbers(bundle.profile, counted)
+    bundle = rewrite_bundle(bundle, {**bundle.manifest, "accuracy_emulated": row}, profile)
+    kept = "its accuracy, in manifest.json; counts and modelled latency, in profile.json"
+    return Profiled(bundle, result, "emulated", told, kept, counted["numbers"])
 
 
 def replace_latencies(

@@ -1,7 +1,8 @@
 """A target is one TOML file in `targets/`: what the compiler must know of one kind of machine.
 
 The top of the file is of the machine, and so are [cpu], of a board that can be emulated, and
-[power], of one whose energy can be modelled; a table for each engine is of the engine.
+[latency] and [power], of one whose times and energy are modelled; a table for each engine is of the
+engine.
 "x86-64" names a target with the engine that its file prefers, "x86-64:openvino" with another.
 """
 
@@ -15,6 +16,7 @@ from typing import Any
 
 from edgecompile.cpu import Cpu
 from edgecompile.errors import RecipeError, UnknownNameError, UnsupportedError
+from edgecompile.latency.board import Latency
 from edgecompile.power import Power
 from edgecompile.tables import fill, read_toml
 
@@ -29,6 +31,7 @@ class Machine:
     cpu_features: tuple[str, ...] = ()
     cpu: Cpu | None = None
     power: Power | None = None
+    latency: Latency | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class Target:
     cpu_features: tuple[str, ...] = ()
     cpu: Cpu | None = None
     power: Power | None = None
+    latency: Latency | None = None
     forms: Forms = Forms()
     lengths: tuple[int, ...] = ()
 
@@ -83,7 +87,7 @@ REFERENCE = Target(
 """What calibration observes and what artifacts are compared with."""
 
 CHOICES = {"activation": ("uint8", "int8"), "weight": ("int8", "int8-pairs")}
-MACHINE_TABLES: Mapping[str, type[Any]] = {"cpu": Cpu, "power": Power}
+MACHINE_TABLES: Mapping[str, type[Any]] = {"cpu": Cpu, "latency": Latency, "power": Power}
 """The tables that are of the machine, by what they are read into: no engine's."""
 FASTEST = "fastest"
 """In an engine's place: build with all, keep the fastest."""

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from edgecompile import __version__
+from edgecompile.cli.calibrate_board import calibrate_board
 from edgecompile.cli.profile import profile
 from edgecompile.cli.prune import prune
 from edgecompile.errors import EdgeCompileError, GateError
@@ -291,6 +292,7 @@ def completion(shell: str) -> None:
 
 cli.add_command(profile)
 cli.add_command(prune)
+cli.add_command(calibrate_board)
 
 
 def _print_json(value: object) -> None:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
     "--emulate", is_flag=True,
-    help="On the emulated CPU of the bundle's board: its answers count, there is no latency. The"
-    " first time, this fetches qemu and a userland (82 MB).",
+    help="On the emulated CPU of the bundle's board: its answers and its instructions count, its"
+    " latency is modelled. The first time, this fetches qemu, a userland and LLVM (130 MB).",
 )  # fmt: skip
 @click.option(
     "--on", "address", metavar="ssh://USER@HOST[:PORT][/FOLDER]",
@@ -78,6 +78,7 @@ def profile(  # noqa: PLR0917 - one parameter an option
         return
     for line in _lines(row):
         click.echo(line)
+    _print_counts(row["counts"])
     _print_energy(found.bundle.profile["numbers"])
 
 
@@ -89,6 +90,18 @@ def _print_energy(numbers: "Sequence[Mapping[str, Any]]") -> None:
     table = energy_table(numbers)
     if table is not None:
         Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def _print_counts(numbers: "Sequence[Mapping[str, Any]]") -> None:
+    from rich.console import Console
+
+    from edgecompile.report.counts import counts_table
+
+    table = counts_table(numbers)
+    if table is not None:
+        Console(width=None if sys.stdout.isatty() else 120).print(table)
+    for reason in dict.fromkeys(number["how"] for number in numbers if number["kind"] is None):
+        click.echo(f"  not counted, or not modelled: {reason}")
 
 
 def _lines(row: "Mapping[str, Any]") -> "Iterator[str]":

@@ -1,0 +1,1 @@
+"""Instructions that an artifact executes under emulation, by class and by operator."""

@@ -1,0 +1,1 @@
+"""How long a board takes, modelled from what it executes under emulation."""
