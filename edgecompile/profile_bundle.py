@@ -89,6 +89,7 @@ def profile_emulated(folder: Path, say: "Say") -> Profiled:
     from edgecompile.count_bundle import count_bundle, replace_numbers
     from edgecompile.emulate.smoke_test import how, run_smoke_test
     from edgecompile.emulate.userland import open_userland
+    from edgecompile.energy.energy_numbers import with_energy
     from edgecompile.judge_on_board import ARCHITECTURE
 
     bundle = open_bundle(folder)
@@ -106,7 +107,10 @@ def profile_emulated(folder: Path, say: "Say") -> Profiled:
     said = {"here": here, "kind": "emulated", "on": f"on a {board.cpu.name}", "how": told}
     row = asdict(accuracy_of(result)) | said
     counted = count_bundle(bundle.folder, bundle.manifest, board, userland, say)
+    wishes = bundle.manifest.get("recipe", {}).get("profile", {})
+    country, a_day = str(wishes.get("country", "")), int(wishes.get("inferences_a_day", 0))
     profile = replace_numbers(bundle.profile, counted)
+    profile = with_energy(profile, board, country=country, a_day=a_day)
     bundle = rewrite_bundle(bundle, {**bundle.manifest, "accuracy_emulated": row}, profile)
     kept = "its accuracy, in manifest.json; counts and modelled latency, in profile.json"
     return Profiled(bundle, result, "emulated", told, kept, counted["numbers"])

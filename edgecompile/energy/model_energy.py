@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 WATTS_BAND = 0.5
 """Boards of one kind differ: a Pi 4 idles at 1.6 W, its CM4 at 2.5, its Pi 400 at 2.7 (geerlingguy/
 sbc-reviews); `stress` loads a core otherwise than int8 products do."""
-LATENCY = "latency_p50"
+LATENCY = ("latency_p50", "latency")
+"""Names of a latency that was measured, and of one that was modelled."""
 
 
 def model_energy(numbers: "Sequence[Number]", power: Power | None, cores: int) -> "list[Number]":
@@ -27,7 +28,7 @@ def model_energy(numbers: "Sequence[Number]", power: Power | None, cores: int) -
     return [
         _energy(number, power, cores)
         for number in numbers
-        if number["name"] == LATENCY and number["model"] == "artifact" and number["value"]
+        if number["name"] in LATENCY and number["model"] == "artifact" and number["value"]
     ]
 
 
