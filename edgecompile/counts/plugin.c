@@ -131,6 +131,7 @@ static void translated(plugin_id id, Block *block) {
 }
 
 static void write_line(const char *at) {
+    flockfile(lines); /* any of the guest's threads may read the clock: lines stay whole, in order */
     struct timespec now = {0, 0};
     clock_gettime(CLOCK_REALTIME, &now);
     uint64_t kinds[KINDS] = {0}, total = 0, ints = 0, floats = 0, loaded = 0, stored = 0;
@@ -153,6 +154,7 @@ static void write_line(const char *at) {
     fprintf(lines, ", \"int_macs\": %" PRIu64 ", \"float_macs\": %" PRIu64, ints, floats);
     fprintf(lines, ", \"load_bytes\": %" PRIu64 ", \"store_bytes\": %" PRIu64 "}\n", loaded, stored);
     fflush(lines);
+    funlockfile(lines);
 }
 
 static void write_blocks(void) {
