@@ -12,6 +12,9 @@ from typing import Any, NoReturn
 import click
 
 from edgecompile import __version__
+from edgecompile.cli.check import check, finish_build, judge_built, print_findings
+from edgecompile.cli.diff import diff
+from edgecompile.cli.outputs import Outputs, ci_options
 from edgecompile.cli.prune import prune
 from edgecompile.errors import EdgeCompileError, GateError
 
@@ -99,6 +102,7 @@ def cli() -> None:
     "--dump", type=click.Path(path_type=Path),
     help="Folder that gets the graph after every pass, NNN_stage_pass.onnx.",
 )  # fmt: skip
+@ci_options
 @as_json
 def build(  # noqa: PLR0917 - one parameter an option
     model: Path | None,
@@ -108,9 +112,13 @@ def build(  # noqa: PLR0917 - one parameter an option
     data: str | None,
     dump: Path | None,
     as_json: bool,  # noqa: FBT001 - click passes flags by name
+    outputs: Outputs,
 ) -> None:
-    """Build MODEL, a Hugging Face directory or an .onnx file, for each target."""
-    from dataclasses import replace
+    """Build MODEL, a Hugging Face directory or an .onnx file, for each target.
+
+    Bundles over the recipe's [budget] are kept: the build ends with 3 and a line a limit.
+    """
+    from dataclasses import asdict, replace
 
     from edgecompile import pipeline
     from edgecompile import recipe as recipes
@@ -142,9 +150,13 @@ def build(  # noqa: PLR0917 - one parameter an option
         except GateError as error:  # bundles that stand already are still shown
             failed = error
     rows = [terminal.summary(b.manifest, b.profile) | {"bundle": str(b.folder)} for b in bundles]
+    verdicts, findings = judge_built(bundles, recipe, recipe_file)
+    for row, built in zip(rows, bundles, strict=True):
+        row["budget"] = [asdict(v) for v in verdicts if v.bundle == built.folder.name]
     _print_json(rows) if as_json else _print_bundles(rows)
-    if failed is not None:
-        raise failed
+    if not as_json:
+        print_findings(findings)
+    finish_build(verdicts, findings, failed, outputs)
 
 
 def _print_bundles(rows: list[dict[str, Any]]) -> None:
@@ -279,7 +291,8 @@ def completion(shell: str) -> None:
         click.echo(kind(cli, {}, "edgecompile", "_EDGECOMPILE_COMPLETE").source())
 
 
-cli.add_command(prune)
+for command in (prune, check, diff):
+    cli.add_command(command)
 
 
 def _print_json(value: object) -> None:
