@@ -14,7 +14,7 @@ from edgecompile import api
 from edgecompile.errors import BudgetError, RecipeError
 
 MODULES = ("api", "bundle", "budgets.table", "budgets.judge", "compare.change")
-MODULES += ("compare.significance",)
+MODULES += ("compare.significance", "report.finding")
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -110,11 +110,13 @@ def _folders(places: Sequence[Path]) -> list[Path]:
 
 def print_findings(findings: "Sequence[Finding]") -> None:
     """Print a line a finding: ok or FAIL, of which bundle, what."""
+    from edgecompile.report.finding import printable
+
     words = {"ok": ("ok  ", "green"), "warning": ("note", "yellow"), "error": ("FAIL", "red")}
     for finding in findings:
         word, colour = words[finding.level]
         mark = click.style(word, fg=colour, bold=finding.level == "error")
-        click.echo(f"{mark}  {finding.subject}  {finding.message}")
+        click.echo(f"{mark}  {printable(finding.subject)}  {printable(finding.message)}")
 
 
 def judge_built(

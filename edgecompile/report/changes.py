@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgecompile.compare.change import BETTER, CHANGED, UNCLEAR, WORSE, Change, shown
+from edgecompile.report.finding import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,10 +31,11 @@ def changes_table(changes: Sequence[Change], compared: int) -> "Table":
         unit = f" {change.unit}" if change.unit else ""
         cells = (
             f"[{colour}]{change.verdict}[/]",
-            f"[dim]{escape(change.section)}[/] {escape(change.name)}",
-            escape(shown(change.old) + unit),
-            escape(shown(change.new) + unit),
-            escape(change.why),
+            f"[dim]{escape(change.section)}[/] {escape(printable(change.name))}",
+            *(
+                escape(printable(text))
+                for text in (shown(change.old) + unit, shown(change.new) + unit, change.why)
+            ),
         )
         table.add_row(*cells)
     return table

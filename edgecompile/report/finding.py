@@ -22,6 +22,15 @@ class Finding:
     line: int = 1
 
 
+def printable(text: str) -> str:
+    r"""Return text that moves no cursor: a bundle may say anything.
+
+    >>> printable("red \x1b[31m")
+    'red ?[31m'
+    """
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def in_repository(path: Path) -> str:
     """Return a path as CI services want it: relative to the checkout, with forward slashes."""
     given = os.environ.get("GITHUB_WORKSPACE") or os.environ.get("CI_PROJECT_DIR") or "."

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -118,6 +119,19 @@ def test_ci_is_seen_by_its_environment(
     (issue,) = json.loads((tmp_path / "gl-code-quality-report.json").read_text())
     assert issue["location"]["path"] == "model-x86-64/manifest.json"
     assert "::error" not in call(*over, "--no-github").stderr
+
+
+def test_a_bundle_cannot_move_the_cursor(bundle: Path, reseal: Reseal) -> None:
+    """Escape sequences in what it says of itself are not passed on to the terminal."""
+
+    def hostile(profile: dict[str, Any]) -> None:
+        for row in profile["numbers"]:
+            row["how"] = "\x1b[2J\rok"
+
+    reseal(bundle, profile=hostile)
+    done = call("check", bundle)
+    assert "?[2J?ok" in done.stdout
+    assert "\x1b" not in done.stdout
 
 
 def test_a_build_over_budget_keeps_its_bundle_and_exits_with_3(built: Path, tmp_path: Path) -> None:
