@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import onnx_ir as ir
@@ -89,11 +90,13 @@ def main() -> int:
                 "diff", good, bundle, "--time", "--fail-on", "regression", "--github"
             )
             found = [line for line in done.stderr.splitlines() if line.startswith("::error")]
-            right = done.returncode == code and all(f"%3A {section}" in line for line in found)
+            right = done.returncode == code and all(
+                f": {section}" in unquote(line) for line in found
+            )
             caught = caught and right and bool(found) == bool(code)
             print(f"{name}: exit code {done.returncode}")
             for line in found:
-                print(f"    {line.replace(folder, 'dist')}")
+                print(f"    {unquote(line).replace(folder, 'dist')}")
     return 0 if caught else 1
 
 

@@ -48,29 +48,39 @@ def diff(  # noqa: PLR0917 - one parameter an option
 
     Operators, sizes, accuracy and latency, each with how sure it is; toolchain, recipe, inputs.
     """
-    from dataclasses import asdict
-
     from edgecompile.bundle import read_bundle
     from edgecompile.compare.change import SAME, WORSE
     from edgecompile.compare.compare_bundles import compare_bundles
-    from edgecompile.report.changes import changes_table
 
     changes = compare_bundles(read_bundle(old), read_bundle(new), run=run, time=time)
-    if as_json:
-        click.echo(json.dumps([asdict(change) for change in changes], indent=2))
-    else:
-        from rich.console import Console
-
-        shown = changes if everything else [c for c in changes if c.verdict != SAME]
-        Console(width=None if sys.stdout.isatty() else 160).print(
-            changes_table(shown, len(changes))
-        )
+    _print_json(changes) if as_json else _print(changes, everything=everything)
     bad = [c for c in changes if c.verdict == WORSE or (fail_on == "change" and c.verdict != SAME)]
     outputs.publish("edgecompile diff", _findings(new, changes, bad if fail_on else []))
     if bad and fail_on:
         listed = "; ".join(change.line() for change in bad)
         msg = f"{new}: {len(bad)} {fail_on}{'s' * (len(bad) > 1)} since {old}: {listed}"
         raise BudgetError(msg, bad)
+
+
+def _print_json(changes: "list[Change]") -> None:
+    from dataclasses import asdict
+
+    click.echo(json.dumps([asdict(change) for change in changes], indent=2))
+
+
+def _print(changes: "list[Change]", *, everything: bool) -> None:
+    """Print a table of what differs, or of everything, and how much was compared."""
+    from rich.console import Console
+
+    from edgecompile.compare.change import SAME, regressions
+    from edgecompile.report.changes import changes_table
+
+    differ = [change for change in changes if change.verdict != SAME]
+    shown = changes if everything else differ
+    if shown:
+        Console(width=None if sys.stdout.isatty() else 160).print(changes_table(shown))
+    worse = len(regressions(changes))
+    click.echo(f"{len(changes)} things compared: {len(differ)} differ, {worse} for the worse")
 
 
 def _findings(new: Path, changes: "list[Change]", bad: "list[Change]") -> "list[Finding]":

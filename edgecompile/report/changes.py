@@ -12,15 +12,13 @@ if TYPE_CHECKING:
 COLOURS = {WORSE: "bold red", BETTER: "green", CHANGED: "cyan", UNCLEAR: "yellow"}
 
 
-def changes_table(changes: Sequence[Change], compared: int) -> "Table":
-    """Return one line a change, what is worse first; `compared` counts those left out too."""
+def changes_table(changes: Sequence[Change]) -> "Table":
+    """Return one line a change, what is worse first."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
-    worse = sum(change.verdict == WORSE for change in changes)
-    caption = f"{compared} things compared, {len(changes)} shown, {worse} worse"
-    table = Table(box=box.ROUNDED, caption=caption, caption_justify="left")
+    table = Table(box=box.ROUNDED)
     table.add_column("", no_wrap=True)
     table.add_column("what", overflow="fold")
     table.add_column("old", justify="right", overflow="fold")
