@@ -35,16 +35,12 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a text file whole or not at all; OutputError where it cannot be written."""
+    scratch = path.with_name(f".{path.name}-{os.getpid()}")
     try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}-", delete=False
-        ) as file:
-            scratch = Path(file.name)
-            file.write(text)
-        scratch.chmod(0o644)
+        scratch.write_text(text, encoding="utf-8")
         scratch.replace(path)
     except OSError as error:
-        with suppress(OSError, UnboundLocalError):
+        with suppress(OSError):
             scratch.unlink()
         msg = f"{path}: cannot write there: {error.strerror}"
         raise OutputError(msg) from error
