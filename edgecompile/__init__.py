@@ -1,3 +1,26 @@
-"""Compile a transformer for small machines: smaller, faster, and proven to answer the same."""
+"""Compile a transformer for small machines: smaller, faster, and proven to answer the same.
 
+The Python interface has the command line's shape: `build`, `check`, `diff`. See edgecompile.api.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgecompile.api import build, check, diff
+
+__all__ = ["__version__", "build", "check", "diff"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Import the interface when it is asked for: `import edgecompile` alone is instant."""
+    if name not in __all__:
+        msg = f"module 'edgecompile' has no attribute '{name}'"
+        raise AttributeError(msg)
+    from edgecompile import api
+
+    return getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,7 +1,7 @@
 """Every error that a user can meet: what is wrong, where, and what to do next."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class EdgeCompileError(Exception):
@@ -24,6 +24,10 @@ class RecipeError(EdgeCompileError):
 
 class OutputError(EdgeCompileError):
     """A place that cannot be written to."""
+
+
+class BundleError(EdgeCompileError):
+    """A bundle that is not what a build has written: damaged, mixed up, or of a newer schema."""
 
 
 class UnsupportedError(EdgeCompileError):
@@ -87,6 +91,17 @@ class GateError(EdgeCompileError):
     """An artifact that is not accurate enough: nothing is written."""
 
     exit_code = 3
+
+
+class BudgetError(EdgeCompileError):
+    """A bundle over its budget, or worse than the one before: the bundle is kept."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, found: Sequence[object] = ()) -> None:
+        """Keep what did not hold: verdicts of budgets, or changes for the worse."""
+        super().__init__(message)
+        self.found = tuple(found)
 
 
 class NeedError(EdgeCompileError):

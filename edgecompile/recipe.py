@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from edgecompile.budgets.table import Budgets, read_budgets
 from edgecompile.byte_size import byte_size
 from edgecompile.errors import RecipeError, UnknownNameError
 from edgecompile.prune.importances import known as importances
@@ -246,6 +247,7 @@ class Recipe:
     distill: DistillTable = field(default_factory=DistillTable)
     gate: GateTable = field(default_factory=GateTable)
     profile: ProfileTable = field(default_factory=ProfileTable)
+    budget: Budgets = field(default_factory=Budgets)
     targets: TargetsTable = field(default_factory=TargetsTable)
     folder: Path = Path()
     distils: bool = False
@@ -268,6 +270,9 @@ def read(path: Path) -> Recipe:
         if name not in kinds:
             what = "table"
             raise UnknownNameError(what, f"[{name}]", [f"[{k}]" for k in kinds], str(path))
+        if name == "budget":  # it has tables inside, one a target
+            values[name] = read_budgets(table, path)
+            continue
         values[name] = fill(kinds[name], table, path, name)  # type: ignore[arg-type]
     recipe = Recipe(**values, folder=path.parent, distils="distill" in tables)
     _check(path, recipe)

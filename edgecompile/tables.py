@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
+from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from edgecompile.errors import RecipeError, UnknownNameError
@@ -50,6 +51,8 @@ def fill(
 
 
 def _checked(where: str, hint: Any, value: Any) -> Any:
+    if get_origin(hint) is UnionType:  # "float | None": TOML has no null, so the key is given
+        hint = get_args(hint)[0]
     if get_origin(hint) is tuple:
         item = get_args(hint)[0]
         if not isinstance(value, list):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import string
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +19,8 @@ from onnx import numpy_helper, parser
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from edgecompile import passes
+import edgecompile
+from edgecompile import files, passes
 from edgecompile.evaluate import emulate_avx2
 from edgecompile.graph import op_histogram
 from edgecompile.probe import take_probe
@@ -82,7 +84,10 @@ def checkpoint(tmp_path: Path) -> Callable[..., Path]:
     with its pooling for a sentence-transformers model. Further keywords change config.json, and
     the weights with it. The same call gives the same bytes.
     """
+    return _checkpoints_in(tmp_path)
 
+
+def _checkpoints_in(place: Path) -> Callable[..., Path]:
     def make(
         family: str = "bert",
         head: str | None = None,
@@ -93,7 +98,7 @@ def checkpoint(tmp_path: Path) -> Callable[..., Path]:
         name: str = "model",
         **changes: Any,
     ) -> Path:
-        folder = tmp_path / name
+        folder = place / name
         folder.mkdir()
         vocabulary = _vocabulary(family)
         config = _config(family, head, len(vocabulary)) | changes
@@ -240,6 +245,65 @@ def _tokenizer(vocabulary: list[str]) -> Tokenizer:
         special_tokens=[(token, ids[token]) for token in ("[CLS]", "[SEP]")],
     )
     return tokenizer
+
+
+# ------------------------------------------------------------------ a bundle on disk
+
+BUDGET = """
+[profile]
+sequence = [8, 16]
+repeats = 9
+[gate]
+cosine_mean = 0.9
+[budget]
+size_mb = 1.0
+cosine_min = 0.5
+"""
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the bundle of a tiny model for x86-64, and what it was built from.
+
+    model/, edgecompile.toml (BUDGET) and model-x86-64/: built once, not to be written to.
+    """
+    place = tmp_path_factory.mktemp("built")
+    (place / "edgecompile.toml").write_text(BUDGET)
+    model = _checkpoints_in(place)(sentence_transformers=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(emulate_avx2, "find_qemu", lambda: None)
+        recipe = place / "edgecompile.toml"
+        edgecompile.build(model, targets=["x86-64"], recipe=recipe, output=place)
+    return place
+
+
+@pytest.fixture
+def bundle(built: Path, tmp_path: Path) -> Path:
+    """Return a copy of the tiny bundle that a test may change."""
+    return Path(shutil.copytree(built / "model-x86-64", tmp_path / "model-x86-64"))
+
+
+@pytest.fixture
+def reseal() -> Callable[..., None]:
+    """Return a function that changes a bundle's JSON as a build might have, hashes and all.
+
+    `reseal(folder, manifest=..., profile=...)`: each is a function that changes a table in place.
+    """
+
+    def apply(folder: Path, **changes: Callable[[dict[str, Any]], object]) -> None:
+        tables = {
+            n: json.loads((folder / f"{n}.json").read_text()) for n in ("profile", "manifest")
+        }
+        for name, change in changes.items():
+            change(tables[name])
+        (folder / "profile.json").write_text(json.dumps(tables["profile"]))
+        hashes = tables["manifest"].get("files")
+        for name in hashes if isinstance(hashes, dict) else ():
+            if (folder / name).is_file():
+                hashes[name] = files.sha256(folder / name)
+        (folder / "manifest.json").write_text(json.dumps(tables["manifest"]))
+
+    return apply
 
 
 # ------------------------------------------------------------------ graphs by hand

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from edgecompile.errors import OutputError
-from edgecompile.files import UNWRITABLE, output_folder, sha256, staged_folder, write_json
+from edgecompile.files import (
+    UNWRITABLE,
+    output_folder,
+    sha256,
+    staged_folder,
+    write_json,
+    write_whole,
+)
 
 
 @pytest.fixture
@@ -213,3 +220,17 @@ def test_only_what_was_made_for_the_output_is_removed(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="no"), output_folder(path):
             raise ValueError("no")  # noqa: EM101
     assert names(tmp_path) == ["mine"]
+
+
+def test_a_text_file_is_whole_or_not_there(tmp_path: Path) -> None:
+    """It takes the place of an older one; what cannot be written is one line and leaves nothing."""
+    path = tmp_path / "junit.xml"
+    for text in ("old", "new"):
+        write_whole(path, text)
+        assert (path.read_text(encoding="utf-8"), names(tmp_path)) == (text, ["junit.xml"])
+    taken = tmp_path / "folder"
+    taken.mkdir()
+    for place in (taken, path / "below"):
+        with pytest.raises(OutputError, match=f"^{place}: cannot write there: "):
+            write_whole(place, "text")
+    assert names(tmp_path) == ["folder", "junit.xml"]

@@ -13,6 +13,9 @@ import click
 
 from edgecompile import __version__
 from edgecompile.cli.calibrate_board import calibrate_board
+from edgecompile.cli.check import check, finish_build, judge_built, print_findings
+from edgecompile.cli.diff import diff
+from edgecompile.cli.outputs import Outputs, ci_options
 from edgecompile.cli.profile import profile
 from edgecompile.cli.prune import prune
 from edgecompile.errors import EdgeCompileError, GateError
@@ -106,6 +109,7 @@ def cli() -> None:
     help="Judge ARM boards' artifacts on their CPU, emulated: fetch what that takes (82 MB, once),"
     " or leave it out. Without either: where it is set up already.",
 )  # fmt: skip
+@ci_options
 @as_json
 def build(  # noqa: PLR0917 - one parameter an option
     model: Path | None,
@@ -116,9 +120,13 @@ def build(  # noqa: PLR0917 - one parameter an option
     dump: Path | None,
     emulate: bool | None,  # noqa: FBT001 - click passes flags by name
     as_json: bool,  # noqa: FBT001
+    outputs: Outputs,
 ) -> None:
-    """Build MODEL, a Hugging Face directory or an .onnx file, for each target."""
-    from dataclasses import replace
+    """Build MODEL, a Hugging Face directory or an .onnx file, for each target.
+
+    Bundles over the recipe's [budget] are kept: the build ends with 3 and a line a limit.
+    """
+    from dataclasses import asdict, replace
 
     from edgecompile import pipeline
     from edgecompile import recipe as recipes
@@ -153,9 +161,13 @@ def build(  # noqa: PLR0917 - one parameter an option
         except GateError as error:  # bundles that stand already are still shown
             failed = error
     rows = [terminal.summary(b.manifest, b.profile) | {"bundle": str(b.folder)} for b in bundles]
+    verdicts, findings = judge_built(bundles, recipe, recipe_file)
+    for row, built in zip(rows, bundles, strict=True):
+        row["budget"] = [asdict(v) for v in verdicts if v.bundle == built.folder.name]
     _print_json(rows) if as_json else _print_bundles(rows)
-    if failed is not None:
-        raise failed
+    if not as_json:
+        print_findings(findings)
+    finish_build(verdicts, findings, failed, outputs)
 
 
 def _print_bundles(rows: list[dict[str, Any]]) -> None:
@@ -290,9 +302,8 @@ def completion(shell: str) -> None:
         click.echo(kind(cli, {}, "edgecompile", "_EDGECOMPILE_COMPLETE").source())
 
 
-cli.add_command(profile)
-cli.add_command(prune)
-cli.add_command(calibrate_board)
+for command in (profile, prune, check, diff, calibrate_board):
+    cli.add_command(command)
 
 
 def _print_json(value: object) -> None:

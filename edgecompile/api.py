@@ -1,0 +1,114 @@
+"""The Python interface, of the command line's shape: build, check, diff.
+
+Errors are those of edgecompile.errors, each one line; their `exit_code` is the command line's.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from edgecompile.budgets.judge import Verdict
+from edgecompile.bundle import ReadBundle, read_bundle
+from edgecompile.check_bundles import Wishes, check_bundle, demand, judge_bundle
+from edgecompile.compare.change import Change
+from edgecompile.compare.compare_bundles import compare_bundles
+from edgecompile.errors import RecipeError
+from edgecompile.pipeline import Bundle, Trace
+from edgecompile.pipeline import build as run
+from edgecompile.recipe import Recipe
+from edgecompile.recipe import read as read_recipe
+
+__all__ = ["Bundle", "Change", "Verdict", "build", "check", "diff"]
+
+Place = str | os.PathLike[str]
+Say = Callable[[str, str], None]
+
+
+def build(
+    model: Place | None = None,
+    *,
+    targets: Sequence[str] = (),
+    recipe: Place | Recipe | None = None,
+    output: Place = "dist",
+    data: Place | None = None,
+    say: Say = lambda _stage, _what: None,
+) -> list[Bundle]:
+    """Build a model, a Hugging Face directory or an .onnx file, for each target.
+
+    `model`, `targets` and `data` (for calibration; or "random") go before the recipe's. `say` is
+    called with each stage as it begins. Raises BudgetError, the bundles kept, if one is over the
+    recipe's [budget]; GateError if one is not accurate enough, which is then not written.
+
+    >>> import edgecompile
+    >>> bundles = edgecompile.build(model, targets=["x86-64"], recipe=recipe, output=dist)
+    >>> [bundle.folder.name for bundle in bundles]
+    ['model-x86-64']
+    >>> bundles[0].manifest["accuracy"]["metric"]
+    'cosine'
+    """
+    read = _recipe(recipe)
+    if data is not None:
+        place = _data(data)
+        read = replace(read, calibration=replace(read.calibration, data=place))
+    source = Path(model) if model is not None else read.path(read.model.source)
+    names = tuple(targets) or read.targets.names
+    if model is None and not read.model.source:
+        msg = "build: give a model, or name [model] source in the recipe"
+        raise RecipeError(msg)
+    if not names:
+        msg = "build: give at least one target; edgecompile.target.names() lists them"
+        raise RecipeError(msg)
+    bundles = list(run(source, names, Path(output), read, Trace(say)))
+    kept = [ReadBundle(each.folder, each.manifest, each.profile) for each in bundles]
+    demand([verdict for each in kept for verdict in judge_bundle(each, Wishes(read))])
+    return bundles
+
+
+def check(
+    *bundles: Place,
+    recipe: Place | Recipe | None = None,
+    limits: Mapping[str, float] | None = None,
+    run: bool = False,
+) -> list[Verdict]:
+    """Verify bundles' files and hold each against its budget: one verdict a limit.
+
+    The budget is that of the recipe that a bundle was built with, or of `recipe`; `limits` go
+    before both. `run` answers the golden vectors again, here. Raises BundleError if a file is not
+    the one that was built.
+
+    >>> import edgecompile
+    >>> size, speed = edgecompile.check(bundle, limits={"size_mb": 25, "energy_mj": 4})
+    >>> size.holds, speed.holds
+    (True, False)
+    >>> print(speed.line())  # doctest: +ELLIPSIS
+    energy_mj: there is no number for it: profile.json has no number 'energy'; ...
+    """
+    read = _recipe(recipe) if recipe is not None else None
+    wishes = Wishes(read, limits=limits, run=run)
+    return [verdict for folder in bundles for verdict in check_bundle(Path(folder), wishes)]
+
+
+def diff(old: Place, new: Place, *, run: bool = True, time: bool = False) -> list[Change]:
+    """Return what differs between two bundles, and what is the same.
+
+    `run` answers the golden vectors with both artifacts and compares sample by sample; `time`
+    times them in turn. Regressions are those whose `verdict` is "worse".
+
+    >>> import edgecompile
+    >>> [change for change in edgecompile.diff(bundle, bundle) if change.verdict != "same"]
+    []
+    """
+    return compare_bundles(read_bundle(Path(old)), read_bundle(Path(new)), run=run, time=time)
+
+
+def _recipe(given: Place | Recipe | None) -> Recipe:
+    if isinstance(given, Recipe):
+        return given
+    return read_recipe(Path(given)) if given is not None else Recipe()
+
+
+def _data(given: Place) -> str:
+    from edgecompile.data.source import word_of
+
+    return str(given) if word_of(str(given)) else str(Path(given).absolute())

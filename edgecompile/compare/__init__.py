@@ -1,0 +1,1 @@
+"""What changed from one bundle to another, and whether for the worse."""
