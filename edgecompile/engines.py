@@ -1,7 +1,7 @@
 """An engine is a module of `emit/`.
 
-It has write, runner, runtime_version, HOW, LOOKUPS, RUNGS, WEIGHTS, WITHOUT_VNNI, PACKAGE,
-ROUNDS_OUTPUTS, FIXED_SHAPES.
+It has write, runner, time_nodes, runtime_version, HOW, LOOKUPS, RUNGS, WEIGHTS, WITHOUT_VNNI,
+PACKAGE, ROUNDS_OUTPUTS, FIXED_SHAPES.
 """
 
 import importlib

@@ -26,6 +26,10 @@ class OutputError(EdgeCompileError):
     """A place that cannot be written to."""
 
 
+class BundleError(EdgeCompileError):
+    """A bundle that is not what a build has written: damaged, mixed up, or of a newer schema."""
+
+
 class UnsupportedError(EdgeCompileError):
     """A model that is sound but that the chosen route cannot take."""
 
@@ -56,6 +60,10 @@ class MissingRuntimeError(EdgeCompileError):
 
 class EmulationError(EdgeCompileError):
     """An emulated run that gave no answer: the build goes on without it, and says so."""
+
+
+class ProfileError(EdgeCompileError):
+    """A profile.json that no edgecompile wrote, or a newer one."""
 
 
 class DistillError(EdgeCompileError):

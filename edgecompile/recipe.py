@@ -198,10 +198,15 @@ class GateTable:
 
 @dataclass(frozen=True, slots=True)
 class ProfileTable:
-    """Token counts to time, and how often."""
+    """Token counts to time, and how often at least.
+
+    `examples` is how many of the samples that int8 answers worst the bundle keeps for its report,
+    with their texts.
+    """
 
     sequence: tuple[int, ...] = (16, 64, 128)
     repeats: int = 9
+    examples: int = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +306,7 @@ def _check(path: Path, recipe: Recipe) -> None:
         "[distill] narrow_every: removes ratios on the way; give [prune] ffn and heads, no budget",
     )
     demand(recipe.profile.repeats >= 1, "[profile] repeats: must be at least 1")
+    demand(recipe.profile.examples >= 0, "[profile] examples: must be at least 0")
     demand(
         bool(recipe.profile.sequence) and min(recipe.profile.sequence) >= 1,
         "[profile] sequence: must be a list of token counts, for example [16, 128]",

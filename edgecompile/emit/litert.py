@@ -94,6 +94,13 @@ def runner(
     return run
 
 
+def time_nodes(artifact: Path, feed: "Feed", runs: int) -> list[tuple[str, str, float]]:
+    """Say that LiteRT does not tell: its profiler is in no Python package."""
+    del artifact, feed, runs
+    msg = "LiteRT's Python package has no profiler; its benchmark_model has, on the board"
+    raise UnsupportedError(msg)
+
+
 @contextmanager
 def _silent() -> "Iterator[None]":
     """Keep LiteRT from writing to standard error that it made a delegate; errors are raised."""
