@@ -25,7 +25,7 @@ def add_report(bundle: "Bundle", trace: Trace) -> "Bundle":
 
     trace.say("report", f"{bundle.manifest['target']}: {REPORT}")
     try:
-        page = render([_shown(bundle, str(bundle.folder.name))])
+        page = render([_shown(bundle, _name(bundle.manifest))])
     except MissingRuntimeError as error:
         trace.say("warning", f"no {REPORT}: {error}")
         return bundle
@@ -38,12 +38,19 @@ def report(folders: Sequence[Path], output: Path | None) -> Path:
     from edgecompile.report.html.page import render
 
     bundles = [read_bundle(folder) for folder in folders]
-    page = render([_shown(bundle, bundle.name) for bundle in bundles])
+    names = [_name(bundle.manifest) for bundle in bundles]
+    if len(set(names)) < len(names):  # versions of one bundle: their folders tell them apart
+        names = [str(folder) for folder in folders]
+    page = render([_shown(b, name) for b, name in zip(bundles, names, strict=True)])
     path = output or (folders[0] / REPORT if len(folders) == 1 else Path(REPORT))
     _write(path, page)
     if output is None and len(bundles) == 1:
         _add_hash(folders[0], bundles[0].manifest)
     return path
+
+
+def _name(manifest: Mapping[str, Any]) -> str:
+    return f"{manifest['model']} for {manifest['target']}"
 
 
 def _shown(bundle: "Bundle | ReadBundle", name: str) -> "Shown":

@@ -1,5 +1,6 @@
 """Bundles -> one HTML page that needs nothing else: no network, no script, no other file."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,8 @@ from edgecompile.report.html.rows import Row, band
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from markupsafe import Markup
 
     from edgecompile.report.html.sections import Shown
 
@@ -42,18 +45,17 @@ def render(bundles: "Sequence[Shown]") -> str:
         loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"number": _number, "band": _band, "share": _share}
-    sections = []
-    for number, bundle in enumerate(bundles, 1):
-        try:
-            sections.append(section(bundle, f"b{number}"))
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            msg = f"{bundle.name}: its manifest.json or samples.json is none that a build wrote"
-            raise BundleError(msg) from error
-    comparison = compare(bundles, sections) if len(bundles) > 1 else None
+    environment.filters |= {"number": _number, "band": _band, "share": _share, "parts": _parts}
     style = (HERE / "style.css").read_text(encoding="utf-8")
     template = environment.get_template("page.html.jinja")
-    return template.render(sections=sections, comparison=comparison, style=style)
+    try:
+        sections = [section(bundle, f"b{number}") for number, bundle in enumerate(bundles, 1)]
+        comparison = compare(bundles, sections) if len(bundles) > 1 else None
+        return template.render(sections=sections, comparison=comparison, style=style)
+    except (LookupError, TypeError, ValueError, AttributeError, jinja2.UndefinedError) as error:
+        names = " or ".join(bundle.name for bundle in bundles)
+        msg = f"{names}: a manifest.json or samples.json there is none that a build wrote"
+        raise BundleError(msg) from error
 
 
 def _number(value: float | None, form: str = ",.4g", scale: float = 1.0) -> str:
@@ -69,6 +71,13 @@ def _band(row: Row | None, form: str = ",.4g", scale: float = 1.0) -> str:
     if low == high:
         return value
     return f"{value} ({low * scale:{form}} to {high * scale:{form}})"
+
+
+def _parts(name: str) -> "Markup":
+    """Return a name that a browser may break after each of its parts."""
+    from markupsafe import Markup, escape
+
+    return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[./_])", name))
 
 
 def _share(value: float) -> str:

@@ -49,6 +49,8 @@ def section(bundle: Shown, key: str) -> dict[str, Any]:
         "name": bundle.name,
         "model": manifest["model"],
         "target": manifest["target"],
+        "artifact": manifest["artifact"],
+        "runs_on": f"{manifest['engine']} {manifest['runtime']}",
         "state": state,
         "headline": sentence,
         "verdicts": found,

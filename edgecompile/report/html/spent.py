@@ -8,6 +8,8 @@ from edgecompile.report.html.theme import MODELS
 SPENT = ("energy", "carbon")
 SAME = ("value", "low", "high", "kind", "how", "model", "repeats", "confidence", "when", "noisy")
 """What may differ between the rows of one case."""
+COUNTS = {"sequence": "tokens", "threads": "threads"}
+"""The keys that count something, and what."""
 
 
 def spent_tables(profile: Row) -> list[dict[str, Any]]:
@@ -31,10 +33,13 @@ def spent_tables(profile: Row) -> list[dict[str, Any]]:
 
 def _title(row: Row) -> str:
     rest = {key: value for key, value in row.items() if key not in (*SAME, "name", "unit")}
-    where = ", ".join(
-        f"{value} {key}" for key, value in rest.items() if isinstance(value, str | int)
-    )
-    return f"{row['name'].replace('_', ' ')}{f' ({where})' if where else ''}"
+    told = [
+        f"{value} {COUNTS[key]}" if key in COUNTS else f"{key.replace('_', ' ')} {value}"
+        for key, value in rest.items()
+        if isinstance(value, str | int | float)
+    ]
+    name = row["name"].replace("_", " ")
+    return f"{name[:1].upper()}{name[1:]}{': ' if told else ''}{', '.join(told)}"
 
 
 def _saved(rows: list[Row]) -> str:

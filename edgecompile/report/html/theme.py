@@ -27,7 +27,7 @@ COLOURS = {
 """The colour that a chart is drawn in, and the CSS variable that it stands for."""
 MODELS = {"float": FLOAT, "dynamic_int8": DYNAMIC, "artifact": ARTIFACT}
 LABELS = {"float": "float", "dynamic_int8": "dynamic int8", "artifact": "this bundle"}
-WIDTH = 440
+WIDTH = 380
 """Of a chart in CSS pixels: on a phone it shrinks so little that its text stays readable."""
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"

@@ -8,7 +8,8 @@ from edgecompile.report.html.rows import Row, band, first, timed_case
 from edgecompile.report.terminal import METRICS
 
 GOOD, BAD, UNSURE = "good", "bad", "unsure"
-WORDS = {GOOD: "holds", BAD: "fails", UNSURE: "cannot be told"}
+GATE = {GOOD: "holds", BAD: "fails", UNSURE: "not judged"}
+TOLD = {GOOD: "yes", BAD: "no", UNSURE: "cannot be told"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Verdict:
     @property
     def word(self) -> str:
         """Return the state in words: colour alone tells some readers nothing."""
-        return WORDS[self.state]
+        return (GATE if self.gate else TOLD)[self.state]
 
 
 def verdicts(manifest: Mapping[str, Any], profile: Row) -> list[Verdict]:
@@ -48,7 +49,8 @@ def headline(found: list[Verdict]) -> tuple[str, str]:
         return BAD, f"{len(failed)} of {len(gates)} gates fail"
     if not gates:
         return UNSURE, "Nothing was judged"
-    return GOOD, "The gate holds" if len(gates) == 1 else f"All {len(gates)} gates hold"
+    many = {1: "The gate holds", 2: "Both gates hold"}
+    return GOOD, many.get(len(gates), f"All {len(gates)} gates hold")
 
 
 def _accuracy(manifest: Mapping[str, Any]) -> Iterator[Verdict]:

@@ -31,6 +31,8 @@ def draw_sensitivity(rows: Sequence[Row]) -> "Figure | None":
     axes.set_yticks(range(len(rows)), [plain(str(row["layer"]), 34) for row in rows], fontsize=10)
     axes.invert_yaxis()
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _place: f"{value:.0e}")
+    axes.xaxis.set_minor_formatter(lambda _value, _place: "")
     axes.tick_params(length=0, which="both")
     axes.set_xlabel("lost of the output (1 - R²) in int8 alone")
     axes.grid(axis="x")

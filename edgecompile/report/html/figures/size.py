@@ -1,7 +1,8 @@
 """Where the artifact's bytes are: an area for each layer, coloured by number format."""
 
+import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgecompile.report.html.rows import Row
 from edgecompile.report.html.theme import (
@@ -9,76 +10,96 @@ from edgecompile.report.html.theme import (
     CARD,
     DYNAMIC,
     FLOAT,
-    MUTED,
+    GRID,
     WIDTH,
     new_figure,
     plain,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST = 60
-HEIGHT = 260
+HEIGHT = 280
 FORMATS = {"int8": ARTIFACT, "uint8": ARTIFACT, "int4": DYNAMIC, "uint4": DYNAMIC}
-LETTER = 6.3
-"""Pixels that a letter is wide, about."""
+LETTER, LINE, EDGE = 6.6, 14, 4
+"""Pixels that a letter is wide, about, that a line is high, and between a text and its box."""
+BLOCK = re.compile(r"^(.*?[._/]\d+)(?=[._/])")
+"""The block that a layer is of: "encoder.layer.0.output.dense" -> "encoder.layer.0"."""
+
+Box = tuple[float, float, float, float]
 
 
 def draw_size(weights: Sequence[Row]) -> "Figure | None":
-    """Draw a treemap; the smallest layers are one area together."""
-    import squarify
-    from matplotlib.patches import Patch, Rectangle
+    """Draw a treemap: an area a block of the model, in it one a layer."""
+    from matplotlib.patches import Patch
 
-    rows = sorted((row for row in weights if row["bytes"] > 0), key=lambda row: -int(row["bytes"]))
-    if not rows:
+    blocks: dict[str, list[Row]] = {}
+    for row in weights:
+        if row["bytes"] > 0:
+            found = BLOCK.match(str(row["layer"]))
+            blocks.setdefault(found[1] if found else str(row["layer"]), []).append(row)
+    if not blocks:
         return None
-    shown = [(str(r["layer"]), str(r["format"]), int(r["bytes"])) for r in rows[:MOST]]
-    if len(rows) > MOST:
-        rest = sum(int(row["bytes"]) for row in rows[MOST:])
-        shown.append((f"{len(rows) - MOST} smaller ones", "", rest))
-    shown.sort(key=lambda each: -each[2])
     figure = new_figure(HEIGHT + 24)
     axes = figure.subplots()
-    sizes = squarify.normalize_sizes([size for _, _, size in shown], WIDTH, HEIGHT)
-    for (layer, kind, size), area in zip(
-        shown, squarify.squarify(sizes, 0, 0, WIDTH, HEIGHT), strict=True
-    ):
-        place = (area["x"], HEIGHT - area["y"] - area["dy"])
-        colour = _colour(kind)
-        axes.add_patch(
-            Rectangle(place, area["dx"], area["dy"], facecolor=colour, edgecolor=CARD, linewidth=1)
-        )
-        _label(axes, plain(layer, 200), size, (*place, area["dx"], area["dy"]))
+    areas = _areas([_bytes(rows) for rows in blocks.values()], (0, 0, WIDTH, HEIGHT))
+    for place, box in areas:
+        name, rows = list(blocks.items())[place]
+        _draw_block(axes, name, rows, box)
     axes.set_xlim(0, WIDTH)
-    axes.set_ylim(0, HEIGHT)
+    axes.set_ylim(HEIGHT, 0)
     axes.set_axis_off()
-    kinds = dict.fromkeys(kind for _, kind, _ in shown)
+    kinds = dict.fromkeys(str(row["format"]) for row in weights)
     handles = [Patch(color=_colour(kind), label=kind or "others") for kind in kinds]
     figure.legend(handles=handles, loc="outside lower left", ncols=4)
     return figure
 
 
-def _colour(kind: str) -> str:
-    return FORMATS.get(kind, FLOAT if kind else MUTED)
+def _areas(sizes: Sequence[float], box: Box) -> list[tuple[int, Box]]:
+    """Return the place in `sizes` of each area, and the area, as square as it can be."""
+    import squarify
 
-
-def _label(axes: "object", layer: str, size: int, box: tuple[float, float, float, float]) -> None:
-    """Write a layer's name, as much of its end as there is room for, and its size."""
+    order = sorted(range(len(sizes)), key=lambda n: -sizes[n])
     x, y, width, height = box
-    room = int((width - 8) / LETTER)
-    if height < 17 or room < 5:
+    scaled = squarify.normalize_sizes([sizes[n] for n in order], width, height)
+    found = squarify.squarify(scaled, x, y, width, height)
+    boxes = [(area["x"], area["y"], area["dx"], area["dy"]) for area in found]
+    return list(zip(order, boxes, strict=True))
+
+
+def _draw_block(axes: Any, name: str, rows: Sequence[Row], box: Box) -> None:
+    from matplotlib.patches import Rectangle
+
+    for place, (x, y, width, height) in _areas([int(row["bytes"]) for row in rows], box):
+        colour = _colour(str(rows[place]["format"]))
+        axes.add_patch(
+            Rectangle((x, y), width, height, facecolor=colour, edgecolor=CARD, linewidth=0.4)
+        )
+    x, y, width, height = box
+    axes.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=CARD, linewidth=2.4))
+    lines = [_short(plain(name, 200), int((width - 2 * EDGE) / LETTER)), _megabytes(_bytes(rows))]
+    if width < 2 * EDGE + LETTER * len(lines[1]):
         return
-    if len(layer) > room:
-        parts = layer.replace("/", ".").split(".")
-        while len(parts) > 1 and len(".".join(parts)) > room:
-            parts = parts[1:]
-        layer = ".".join(parts)
-    if len(layer) <= room:
-        _write(axes, x + 4, y + height - 4, layer)
-    if height > 32 and room >= 7:
-        _write(axes, x + 4, y + height - 18, f"{size / 1e6:.1f} MB")
+    for number, line in enumerate(line for line in lines if line):
+        if height >= EDGE + LINE * (number + 1):
+            axes.text(x + EDGE, y + EDGE + LINE * number, line, va="top", fontsize=10, color=CARD)
 
 
-def _write(axes: "object", x: float, y: float, text: str) -> None:
-    axes.text(x, y, text, va="top", fontsize=10, color=CARD)  # type: ignore[attr-defined]
+def _short(name: str, room: int) -> str:
+    """Return a name's last two parts, or one, as there is room for."""
+    parts = re.split(r"[./]", name)[-2:]
+    while parts and len(".".join(parts)) > room:
+        parts = parts[1:]
+    return ".".join(parts)
+
+
+def _bytes(rows: Sequence[Row]) -> int:
+    return sum(int(row["bytes"]) for row in rows)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+def _colour(kind: str) -> str:
+    return FORMATS.get(kind, FLOAT if kind else GRID)

@@ -27,6 +27,7 @@ def draw_spent(rows: Sequence[Row], unit: str) -> "Figure | None":
     axes.invert_yaxis()
     axes.tick_params(length=0)
     axes.set_xlim(left=0)
+    axes.locator_params(axis="x", nbins=5)
     axes.set_xlabel(plain(unit, 60))
     axes.grid(axis="x")
     return figure
