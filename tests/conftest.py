@@ -22,6 +22,9 @@ from edgecompile import passes
 from edgecompile.evaluate import emulate_avx2
 from edgecompile.graph import op_histogram
 from edgecompile.probe import take_probe
+from edgecompile.report.html import page
+
+PACKAGES = page.PACKAGES
 
 Array = npt.NDArray[Any]
 Feed = Mapping[str, Array]
@@ -50,6 +53,18 @@ def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     """Hide qemu from builds: a host with VNNI would emulate each. Slow tests find it."""
     if request.node.get_closest_marker("slow") is None:
         monkeypatch.setattr(emulate_avx2, "find_qemu", lambda: None)
+
+
+@pytest.fixture(autouse=True)
+def no_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the packages of reports from builds: the charts of each would take most of its time."""
+    monkeypatch.setattr(page, "PACKAGES", ("no_such_package",))
+
+
+@pytest.fixture
+def reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let builds find the packages of reports."""
+    monkeypatch.setattr(page, "PACKAGES", PACKAGES)
 
 
 # ------------------------------------------------------------------ models on disk

@@ -25,7 +25,7 @@ def count_rows(dense: ir.Model, model: ir.Model, feeds: Sequence[Timed]) -> list
         {
             "name": "macs",
             "value": count,
-            "unit": "",
+            "unit": "MACs",
             "kind": None if count is None else "measured",
             "how": HOW if count is not None else "not counted: the graph has more than 1 GB",
             "model": name,

@@ -10,7 +10,7 @@ import pytest
 from edgecompile.report.html.page import render
 from edgecompile.report.html.sections import Shown
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("reports")]
 Make = Callable[..., Shown]
 
 LONG = "a.very.long.name/without_a_space" * 6 + "<b>'\" "

@@ -14,6 +14,7 @@ from edgecompile.report.html.page import render
 from edgecompile.report.html.sections import Shown
 from edgecompile.report.html.verdicts import BAD, Verdict
 
+pytestmark = pytest.mark.usefixtures("reports")
 Make = Callable[..., Shown]
 HOSTILE = (
     "</title></style><script>alert(1)</script>\"'><img src=x onerror=alert(2)>$a_b$ ]]> -->\x00"
