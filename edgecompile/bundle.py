@@ -124,7 +124,7 @@ def _check_manifest(path: Path, manifest: Json) -> None:
     if len(files) > MOST_FILES:
         _refuse(path, f"'files' names more than {MOST_FILES}")
     for name in (manifest["artifact"], manifest["golden"].get("file"), PROFILE):
-        if name not in files:
+        if not isinstance(name, str) or name not in files:
             _refuse(path, f"'files' has no hash of {name}")
 
 

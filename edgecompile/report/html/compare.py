@@ -46,8 +46,13 @@ def _cells(bundle: Shown) -> dict[str, Row | None]:
         "latency": next((r for r in timed if is_here(r)), timed[0] if timed else _any(profile)),
         "lost": {"value": lost, "kind": "measured"},
         "memory": first(profile, "peak_memory", model="artifact"),
-        "energy": first(profile, "energy", model="artifact"),
+        "energy": _energy(profile),
     }
+
+
+def _energy(profile: Row) -> Row | None:
+    rows = [r for r in rows_of(profile, "energy", model="artifact") if r.get("threads", 1) == 1]
+    return max(rows, key=lambda row: row.get("sequence", 0), default=None)
 
 
 def _any(profile: Row) -> Row | None:

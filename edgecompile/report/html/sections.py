@@ -56,6 +56,7 @@ def section(bundle: Shown, key: str) -> dict[str, Any]:
         "verdicts": found,
         "warnings": _warnings(manifest, profile),
         "models": _models(profile),
+        "cpu": judge.cpu_of(profile),
         "samples": bundle.samples,
         "scatter": charts.draw(
             "scatter",
@@ -224,6 +225,8 @@ def _spent(profile: Row, charts: _Charts) -> list[dict[str, Any]]:
                 table["title"],
                 lambda table=table: draw_spent(table["rows"], table["unit"]),  # type: ignore[misc]
             )
+            if table["first"]
+            else ""
         }
         for number, table in enumerate(spent_tables(profile))
     ]
@@ -232,7 +235,7 @@ def _spent(profile: Row, charts: _Charts) -> list[dict[str, Any]]:
 def _facts(manifest: Mapping[str, Any], profile: Row) -> list[tuple[str, str]]:
     """Return where the bundle comes from."""
     host = profile.get("host") or {}
-    rows = [
+    rows: list[tuple[str, Any]] = [
         ("model", manifest["model"]),
         ("part", manifest.get("part", "")),
         ("exported by", manifest.get("route", "")),

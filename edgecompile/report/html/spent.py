@@ -15,7 +15,8 @@ COUNTS = {"sequence": "tokens", "threads": "threads"}
 def spent_tables(profile: Row) -> list[dict[str, Any]]:
     """Return a table a case: its title, unit and rows, float before, int8 after, and what is saved.
 
-    What names a case is every key that a row has besides the number itself.
+    What names a case is every key that a row has besides the number itself. `first` are those that
+    people ask for first: the longest sequence, 1 thread.
     """
     cases: dict[str, list[Row]] = {}
     for row in profile["numbers"]:
@@ -26,8 +27,18 @@ def spent_tables(profile: Row) -> list[dict[str, Any]]:
     for title, found in cases.items():
         rows = sorted(found, key=lambda r: [*order, r.get("model")].index(r.get("model")))
         tables.append(
-            {"title": title, "unit": rows[0]["unit"], "rows": rows, "saved": _saved(rows)}
+            {
+                "title": title,
+                "unit": rows[0]["unit"],
+                "rows": rows,
+                "saved": _saved(rows),
+                "sequence": rows[0].get("sequence", 0),
+                "threads": rows[0].get("threads", 1),
+            }
         )
+    longest = max((table["sequence"] for table in tables), default=0)
+    for table in tables:
+        table["first"] = table["sequence"] in (0, longest) and table["threads"] == 1
     return tables
 
 

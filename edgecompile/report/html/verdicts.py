@@ -1,8 +1,8 @@
 """What a reader wants to know first: whether the gates hold, and what the bundle is worth."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from edgecompile.report.html.rows import Row, band, first, timed_case
 from edgecompile.report.terminal import METRICS
@@ -41,6 +41,37 @@ def verdicts(manifest: Mapping[str, Any], profile: Row) -> list[Verdict]:
     ]
 
 
+class Judged(Protocol):
+    """A verdict of `edgecompile check` on one limit of a budget."""
+
+    @property
+    def check(self) -> str: ...  # noqa: D102 - the budget's key
+    @property
+    def holds(self) -> bool: ...  # noqa: D102
+    @property
+    def limit(self) -> float: ...  # noqa: D102
+    @property
+    def judged(self) -> float | None: ...  # noqa: D102 - None where there is no number
+    @property
+    def kind(self) -> str | None: ...  # noqa: D102
+    @property
+    def how(self) -> str: ...  # noqa: D102
+
+
+def of_budget(found: Iterable[Judged]) -> list[Verdict]:
+    """Return the verdicts on a budget as the page shows them; each is a gate."""
+    return [
+        Verdict(
+            GOOD if each.holds else BAD,
+            f"{each.check}, budget {each.limit:g}",
+            "-" if each.judged is None else f"{each.judged:.4g}",
+            f"{each.kind}: {each.how}" if each.kind else each.how,
+            gate=True,
+        )
+        for each in found
+    ]
+
+
 def headline(found: list[Verdict]) -> tuple[str, str]:
     """Return the state of all gates together, and the sentence that says it."""
     gates = [verdict for verdict in found if verdict.gate]
@@ -61,12 +92,12 @@ def _accuracy(manifest: Mapping[str, Any]) -> Iterator[Verdict]:
     if floor is not None:
         state = GOOD if mean >= floor else BAD
         what = f"{metric} to float, at least {float(floor):.4g}"
-        yield Verdict(state, what, f"{mean:.4f}", f"measured here: {samples}", gate=True)
+        yield Verdict(state, what, f"{mean:.4f}", f"measured by the build: {samples}", gate=True)
     signal, least = accuracy.get("signal"), manifest["recipe"].get("gate", {}).get("signal")
     if signal is not None and least is not None:
         state = GOOD if signal >= least else BAD
         what = f"answers differ as float's do (R²), at least {float(least):.4g}"
-        yield Verdict(state, what, f"{float(signal):.4f}", "measured here", gate=True)
+        yield Verdict(state, what, f"{float(signal):.4f}", "measured by the build", gate=True)
     there = manifest.get("accuracy_emulated", {})
     if "mean" in there and floor is not None:
         lost = max(0.0, float(there["here"]["mean"]) - float(there["mean"]))
@@ -97,7 +128,7 @@ def _against_float(profile: Row) -> Iterator[Verdict]:
     low, high = band(row)
     state = GOOD if high < 1 else BAD if low > 1 else UNSURE
     found = f"{row['value']:.0%} of its time"
-    how = f"{low:.0%} to {high:.0%}; {_case(row)}, measured here, in turn"
+    how = f"{low:.0%} to {high:.0%}; {_case(row)}, measured in turn{_on(profile)}"
     yield Verdict(state, "faster than float", found, how)
 
 
@@ -110,8 +141,20 @@ def _against_dynamic(profile: Row) -> Iterator[Verdict]:
     (low, high), (least, most) = band(ours), band(theirs)
     state = GOOD if high < least else BAD if low > most else UNSURE
     found = f"{ours['value']:.1f} ms, {theirs['value']:.1f} ms"
-    how = f"{low:.1f} to {high:.1f}, {least:.1f} to {most:.1f}; {_case(ours)}, measured here"
+    how = (
+        f"{low:.1f} to {high:.1f}, {least:.1f} to {most:.1f}; {_case(ours)}, measured{_on(profile)}"
+    )
     yield Verdict(state, "faster than onnxruntime's dynamic int8", found, how)
+
+
+def cpu_of(profile: Row) -> str:
+    """Return the CPU that latencies were measured on, empty where it is unknown."""
+    return str((profile.get("host") or {}).get("cpu", ""))
+
+
+def _on(profile: Row) -> str:
+    cpu = cpu_of(profile)
+    return f" on {cpu}" if cpu else ""
 
 
 def _case(row: Row) -> str:

@@ -38,9 +38,9 @@ def _numbers() -> list[dict[str, Any]]:
     for model, joules in (("float", 0.26), ("artifact", 0.1)):
         row = {"name": "energy", "unit": "J", "value": joules, "model": model, "sequence": 128}
         rows.append(modelled | row | {"low": 0.7 * joules, "high": 1.4 * joules})
-        row = {"name": "carbon", "unit": "g", "value": joules * 0.04, "model": model}
-        row |= {"country": "PL", "year": 2024, "low": joules * 0.02, "high": joules * 0.06}
-        rows.append(modelled | row)
+        row = {"name": "carbon_1000", "unit": "g CO2e", "value": joules * 0.04, "model": model}
+        row |= {"sequence": 128, "low": joules * 0.02, "high": joules * 0.06}
+        rows += [modelled | row, modelled | row | {"sequence": 16}]
     return rows
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -12,7 +12,7 @@ from edgecompile.errors import BundleError, MissingRuntimeError
 from edgecompile.report.html import page
 from edgecompile.report.html.page import render
 from edgecompile.report.html.sections import Shown
-from edgecompile.report.html.verdicts import BAD, Verdict
+from edgecompile.report.html.verdicts import of_budget
 
 pytestmark = pytest.mark.usefixtures("reports")
 Make = Callable[..., Shown]
@@ -48,10 +48,18 @@ def test_the_verdict_is_first_and_all_charts_are_there(shown: Make) -> None:
     charts = [dict(a)["aria-label"] or "" for tag, a in tags(html) if tag == "svg"]
     for words in (
         "diagonal", "int8 alone", "1 thread", "2 threads", "kind of layer", "layer and format",
-        "pruning", "energy", "carbon",
+        "pruning", "Energy", "Carbon",
     ):  # fmt: skip
         assert sum(words in chart for chart in charts) == 1, (words, charts)
-    for text in ("the sentence 1", "62% saved", "PL", "too noisy", "AMD EPYC", "ef" * 32, ">=1.24"):
+    for text in (
+        "the sentence 1",
+        "62% saved",
+        "Other cases",
+        "too noisy",
+        "AMD EPYC",
+        "ef" * 32,
+        ">=1.24",
+    ):
         assert text.replace(">", "&gt;") in html
 
 
@@ -80,13 +88,26 @@ def test_hostile_texts_stay_texts(shown: Make) -> None:
     assert "alert(1)" in hostile
 
 
+@dataclass(frozen=True)
+class Missed:
+    """What `edgecompile check` says of a limit that does not hold."""
+
+    check: str = "size_mb"
+    holds: bool = False
+    limit: float = 20.0
+    judged: float | None = 23.0
+    kind: str | None = "measured"
+    how: str = "size of the model's files"
+
+
 def test_a_failed_gate_is_red_and_first(shown: Make) -> None:
     """One gate that fails turns the headline; a budget's verdict counts as a gate."""
     bundle = shown()
     manifest = bundle.manifest | {"accuracy": bundle.manifest["accuracy"] | {"mean": 0.5}}
     assert "1 of 2 gates fail" in render([replace(bundle, manifest=manifest)])
-    missed = Verdict(BAD, "size_mb at most 20", "23", "measured", gate=True)
-    assert "1 of 3 gates fail" in render([replace(bundle, budget=[missed])])
+    html = render([replace(bundle, budget=of_budget([Missed()]))])
+    assert "1 of 3 gates fail" in html
+    assert "size_mb, budget 20" in html
 
 
 def test_a_time_that_cannot_be_told_apart_is_said_to_be(shown: Make) -> None:
