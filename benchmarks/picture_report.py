@@ -1,4 +1,4 @@
-"""docs/report.png, the README's picture of a report: the top of a bundle's page, as Chromium shows it.
+"""docs/report.png, the README's picture of a report: the top of a bundle's page in Chromium.
 
 python benchmarks/picture_report.py dist/all-MiniLM-L6-v2-x86-64
 """

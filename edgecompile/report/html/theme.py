@@ -5,7 +5,9 @@ replaced: the same chart is then right in light, in dark and on paper.
 """
 
 import io
+import logging
 import re
+import warnings
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
@@ -73,6 +75,7 @@ def new_figure(height: float, width: float = WIDTH) -> "Figure":
 
 def style() -> Any:
     """Return the context in which charts are drawn."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its cache of fonts
     import matplotlib as mpl
 
     return mpl.rc_context(STYLE)
@@ -93,7 +96,8 @@ def to_svg(figure: "Figure", name: str, description: str) -> str:
     `description` is what a reader hears who cannot see it. The same figure gives the same bytes.
     """
     raw = io.BytesIO()
-    with style():
+    with style(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a letter that its font lacks: the browser's has it
         figure.savefig(
             raw, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
         )

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.usefixtures("reports")
 Make = Callable[..., Shown]
 HOSTILE = (
     "</title></style><script>alert(1)</script>\"'><img src=x onerror=alert(2)>$a_b$ ]]> -->\x00"
+    "模型\u202e"
 )
 
 
