@@ -19,7 +19,7 @@ from edgecompile.errors import UnsupportedError
 from edgecompile.profile.source_layers import Layer, layer_of
 
 TIME_LIMIT_S = 600
-RUNS = 5
+RUNS = 3
 HOW = "the runtime's own profiler, median of {runs} inferences, batch 1, in a process of its own"
 
 

@@ -55,7 +55,7 @@ def profile_host(
     sizes and counts, and nulls with the reason.
     """
     host = read_host()
-    found = inspect_file(models["artifact"])
+    found = inspect_file(models["artifact"], widths=False)
     fixed = _formats(found) + count_rows(graphs.dense, graphs.model, feeds)
     layers = layers_of(graphs.dense) | layers_of(graphs.model)
     weights = {"weights": weigh_layers(found, layers)}

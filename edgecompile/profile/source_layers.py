@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import onnx_ir as ir
-
-from edgecompile.graph import linears
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 LINEAR = "Linear"
 SEPARATORS = "./_:"
@@ -20,8 +20,10 @@ class Layer:
     does: str
 
 
-def layers_of(model: ir.Model) -> dict[str, Layer]:
+def layers_of(model: "ir.Model") -> dict[str, Layer]:
     """Return the layers of a canonical graph by each name that a node of theirs may have."""
+    from edgecompile.graph import linears
+
     found = {str(n.name): Layer(str(n.name), n.op_type) for n in model.graph if n.name}
     for linear in linears(model.graph):
         layer = Layer(linear.name, LINEAR)
