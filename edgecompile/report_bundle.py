@@ -38,15 +38,22 @@ def report(folders: Sequence[Path], output: Path | None) -> Path:
     from edgecompile.report.html.page import render
 
     bundles = [read_bundle(folder) for folder in folders]
-    names = [_name(bundle.manifest) for bundle in bundles]
-    if len(set(names)) < len(names):  # versions of one bundle: their folders tell them apart
-        names = [str(folder) for folder in folders]
+    names = _names(folders, [bundle.manifest for bundle in bundles])
     page = render([_shown(b, name) for b, name in zip(bundles, names, strict=True)])
     path = output or (folders[0] / REPORT if len(folders) == 1 else Path(REPORT))
     _write(path, page)
     if output is None and len(bundles) == 1:
         _add_hash(folders[0], bundles[0].manifest)
     return path
+
+
+def _names(folders: Sequence[Path], manifests: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the shortest names that tell bundles apart: target, model and target, or folder."""
+    targets = [str(manifest["target"]) for manifest in manifests]
+    names = [_name(manifest) for manifest in manifests]
+    if len({manifest["model"] for manifest in manifests}) == 1 < len(folders) == len(set(targets)):
+        return targets
+    return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
 
 
 def _name(manifest: Mapping[str, Any]) -> str:

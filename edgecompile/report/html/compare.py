@@ -12,19 +12,21 @@ from edgecompile.report.html.theme import style, to_svg
 def compare(bundles: Sequence[Shown], sections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return a row a bundle, and the charts; shares are of the first bundle's."""
     cells = [_cells(bundle) for bundle in bundles]
+    shown = [key for key in SHOWN if any(cell[key] is not None for cell in cells)]
     rows = [
-        {"name": bundle.name, "section": section, "cells": [_show(c, cells[0], k) for k in SHOWN]}
+        {"name": bundle.name, "section": section, "cells": [_show(c, cells[0], k) for k in shown]}
         for bundle, section, c in zip(bundles, sections, cells, strict=True)
     ]
     names = [bundle.name for bundle in bundles]
     charts = []
-    for key, (title, scale, unit, _) in SHOWN.items():
+    for key in shown:
+        title, scale, unit, _ = SHOWN[key]
         found = [_scaled(cell[key], scale) for cell in cells]
         with style():
             figure = draw_comparison(names, found, unit or title)
         if figure is not None:
             charts.append((title, to_svg(figure, f"compare-{key}", f"{title} of each bundle")))
-    return {"titles": [title for title, *_ in SHOWN.values()], "rows": rows, "charts": charts}
+    return {"titles": [SHOWN[key][0] for key in shown], "rows": rows, "charts": charts}
 
 
 SHOWN: Mapping[str, tuple[str, float, str, str]] = {
@@ -35,6 +37,8 @@ SHOWN: Mapping[str, tuple[str, float, str, str]] = {
     "energy": ("energy", 1e3, "mJ an inference", ".2f"),
 }
 """What is compared: its title, the factor to its unit, the unit, and how it is written."""
+SAME = 0.005
+"""A change that would be written as 0 %."""
 
 
 def _cells(bundle: Shown) -> dict[str, Row | None]:
@@ -80,5 +84,9 @@ def _show(
     text = f"{row['value'] * scale:{form}} {short}".rstrip()
     change = ""
     if reference is not None and reference is not row and reference["value"]:
-        change = f"{row['value'] / reference['value'] - 1:+.0%}"
+        change = _change(row["value"] / reference["value"] - 1)
     return {"text": text, "kind": str(row["kind"]), "change": change}
+
+
+def _change(share: float) -> str:
+    return "same" if abs(share) < SAME else f"{share:+.0%}"

@@ -64,6 +64,7 @@ def section(bundle: Shown, key: str) -> dict[str, Any]:
             lambda: draw_scatter(bundle.samples["scatter"]) if bundle.samples else None,
         ),
         "rungs": _rungs(manifest["quantization"]),
+        "raised": _raised(manifest["quantization"]),
         "sensitivity": sensitivity,
         "sensitivity_chart": charts.draw(
             "sensitivity",
@@ -147,6 +148,16 @@ def _rungs(quantization: Mapping[str, Any]) -> dict[str, int]:
     """Count the Linears by rung."""
     rungs = [str(row["rung"]) for row in quantization.get("linears", {}).values()]
     return {rung: rungs.count(rung) for rung in dict.fromkeys(rungs)}
+
+
+def _raised(quantization: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return the Linears that are not on the lowest rung: name, rung, and why."""
+    lowest = quantization.get("lowest", "int8")
+    return [
+        (name, str(row["rung"]), str(row.get("why", "")))
+        for name, row in quantization.get("linears", {}).items()
+        if row["rung"] != lowest
+    ]
 
 
 def _sensitivity(quantization: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -98,7 +98,10 @@ def _manifest(prefix: str) -> dict[str, Any]:
         "inputs": {f"{prefix}config.json": "cd" * 32},
         "quantization": {
             "lowest": "int8",
-            "linears": {name: {"rung": rung} for name, rung in zip(names, rungs, strict=True)},
+            "linears": {
+                name: {"rung": rung, "why": "the gate"}
+                for name, rung in zip(names, rungs, strict=True)
+            },
             "ladder": {"tensors": tensors},
         },
         "pruning": {"curve": {"unit": "bytes", "dense": 9e7, "points": points, "chosen": chosen}},
