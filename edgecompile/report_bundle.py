@@ -23,12 +23,13 @@ def add_report(bundle: "Bundle", trace: Trace) -> "Bundle":
     """Write the page into a bundle that was built; without its packages, say what is missing."""
     from edgecompile.report.html.page import render
 
-    trace.say("report", f"{bundle.manifest['target']}: {REPORT}")
+    target = bundle.manifest["target"]
     try:
         page = render([_shown(bundle, _name(bundle.manifest))])
     except MissingRuntimeError as error:
-        trace.say("warning", f"no {REPORT}: {error}")
+        trace.say("report", f"{target}: no {REPORT}: {error}")
         return bundle
+    trace.say("report", f"{target}: {REPORT}")
     (bundle.folder / REPORT).write_text(page, encoding="utf-8")
     return replace(bundle, manifest=_add_hash(bundle.folder, bundle.manifest))
 

@@ -84,7 +84,7 @@ def test_without_the_extra_a_build_says_what_is_missing(
     (built,) = pipeline.build(checkpoint(), ["x86-64"], tmp_path / "dist", QUICK, trace)
     lines = [line for line in told if "edgecompile[report]" in line]
     assert lines == [
-        "no report.html: report needs no_such_package: pip install 'edgecompile[report]'"
+        "x86-64: no report.html: report needs no_such_package: pip install 'edgecompile[report]'"
     ]
     assert not (built.folder / "report.html").exists()
     assert read_bundle(built.folder).manifest == built.manifest
