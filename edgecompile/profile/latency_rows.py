@@ -46,10 +46,17 @@ def noise_warning(rows: Iterable[Row]) -> str | None:
     if not noisy:
         return None
     worst = max(_relative(row) for row in noisy)
+    cases: dict[int, list[str]] = {}
+    for row in noisy:
+        cases.setdefault(row["threads"], []).append(str(row["sequence"]))
+    named = "; ".join(
+        f"{', '.join(lengths)} tokens on {threads} thread{'s' * (threads != 1)}"
+        for threads, lengths in cases.items()
+    )
     return (
-        f"this machine is too noisy to say: in {len(noisy)} of {len(timed)} cases the interval of"
-        f" the float model's own median is wider than {NOISY:.0%} of it (up to {worst:.0%});"
-        " end other programs and build again"
+        f"this machine was too noisy to say in {len(noisy)} of {len(timed)} cases ({named}): the"
+        f" interval of the float model's own median is wider than {NOISY:.0%} of it, up to"
+        f" {worst:.0%}; end other programs and build again"
     )
 
 
