@@ -86,7 +86,7 @@ def profile_host(
         )
     rows = latency_rows(timed)
     warning = noise_warning(rows)
-    profile = _profile(target, host, numbers + rows) | weights | {"operators": by_operator}
+    profile = _profile(target, host, numbers + rows) | weights | {"operator_times": by_operator}
     profile |= {"warnings": [warning]} if warning else {}
     return profile | ({"dynamic_int8_failed": failure} if failure else {})
 

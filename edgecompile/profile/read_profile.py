@@ -58,11 +58,11 @@ def check_profile(path: Path, profile: Any) -> dict[str, Any]:
         _check_number(path, f"number {number}", row)
     for row in _rows(path, "weights", profile.get("weights", [])):
         _check_row(path, "weights", row, WEIGHT)
-    operators = profile.get("operators", {})
+    operators = profile.get("operator_times", {})
     if not isinstance(operators, dict):
-        _refuse(path, "'operators' must be a table")
-    for row in _rows(path, "operators", operators.get("rows", [])):
-        _check_row(path, "operators", row, OPERATOR)
+        _refuse(path, "'operator_times' must be a table")
+    for row in _rows(path, "operator_times", operators.get("rows", [])):
+        _check_row(path, "operator_times", row, OPERATOR)
     warnings = profile.get("warnings", [])
     if not isinstance(warnings, list):
         _refuse(path, "'warnings' must be a list")
@@ -85,8 +85,10 @@ def _check_number(path: Path, place: str, row: Mapping[str, Any]) -> None:
     kind, value = row.get("kind", ""), row.get("value", "")
     if kind not in KINDS:
         _refuse(path, f"{place}: kind must be measured, emulated, modelled or null")
-    if (value is None) != (kind is None) or (value is not None and not _is_number(value)):
+    if (kind is None and value is not None) or (value is not None and not _is_number(value)):
         _refuse(path, f"{place}: value must be a number, or null where kind is null")
+    if value is None and kind is not None and None in (row.get("low"), row.get("high")):
+        _refuse(path, f"{place}: without a value there must be low and high, or kind must be null")
     for key, types in OPTIONAL.items():
         given = row.get(key)
         right = isinstance(given, types) and (bool in types or not isinstance(given, bool))

@@ -28,6 +28,12 @@ def test_schemas_of_this_and_earlier_versions_are_read(tmp_path: Path) -> None:
         assert read_profile(written(tmp_path, given)) == given
 
 
+def test_a_band_may_stand_without_a_value(tmp_path: Path) -> None:
+    """A model may know a range alone."""
+    given = GOOD | {"numbers": [ROW | {"value": None, "low": 1.0, "high": 2.0}]}
+    assert read_profile(written(tmp_path, given)) == given
+
+
 def test_a_newer_schema_names_both_numbers(tmp_path: Path) -> None:
     """And says what to do."""
     with pytest.raises(ProfileError) as error:
@@ -54,6 +60,7 @@ def test_a_newer_schema_names_both_numbers(tmp_path: Path) -> None:
         GOOD | {"numbers": [ROW | {"kind": "guessed"}]},
         GOOD | {"numbers": [ROW | {"kind": None}]},
         GOOD | {"numbers": [ROW | {"value": None}]},
+        GOOD | {"numbers": [ROW | {"value": None, "low": 1.0}]},
         GOOD | {"numbers": [ROW | {"value": "1"}]},
         GOOD | {"numbers": [ROW | {"value": True}]},
         GOOD | {"numbers": [ROW | {"value": 10**400}]},
@@ -63,8 +70,8 @@ def test_a_newer_schema_names_both_numbers(tmp_path: Path) -> None:
         GOOD | {"numbers": [ROW | {"threads": True}]},
         GOOD | {"numbers": [{"name": "load"}]},
         GOOD | {"weights": [{"layer": "x", "does": "", "format": "int8", "bytes": -1}]},
-        GOOD | {"operators": [1]},
-        GOOD | {"operators": {"rows": [OPERATOR]}},
+        GOOD | {"operator_times": [1]},
+        GOOD | {"operator_times": {"rows": [OPERATOR]}},
         GOOD | {"warnings": "x"},
         GOOD | {"warnings": [{}]},
     ],

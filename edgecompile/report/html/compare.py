@@ -61,7 +61,8 @@ def _energy(profile: Row) -> Row | None:
 
 def _any(profile: Row) -> Row | None:
     """Return a latency of another machine, or a modelled one."""
-    rows = list(rows_of(profile, "latency_p50", model="artifact"))
+    names = ("latency_p50", "latency")
+    rows = [row for name in names for row in rows_of(profile, name, model="artifact")]
     return max(rows, key=lambda row: row.get("sequence", 0), default=None)
 
 

@@ -41,7 +41,7 @@ def section(bundle: Shown, key: str) -> dict[str, Any]:
     found = [*bundle.budget, *judge.verdicts(manifest, profile)]
     state, sentence = judge.headline(found)
     sensitivity = _sensitivity(manifest["quantization"])
-    operators = profile.get("operators", {})
+    operators = profile.get("operator_times", {})
     weights = profile.get("weights", [])
     charts = _Charts(key)
     return {

@@ -65,7 +65,7 @@ def _profile(prefix: str) -> dict[str, Any]:
         "host": {"cpu": "AMD EPYC", "isa": "x86_64", "when": "2026-11-26T00:00:00+00:00"},
         "numbers": _numbers(),
         "weights": weights,
-        "operators": table | {"rows": operators, "missing": {}},
+        "operator_times": table | {"rows": operators, "missing": {}},
         "warnings": ["this machine is too noisy to say"],
     }
 

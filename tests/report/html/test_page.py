@@ -142,7 +142,7 @@ def test_a_target_that_nothing_here_can_time_is_shown_too(shown: Make) -> None:
     bundle = shown()
     rows = [r for r in bundle.profile["numbers"] if r["name"] in ("size", "weight_bytes")]
     why = {"name": "latency_p50", "value": None, "unit": "ms", "kind": None, "how": "it is an ARM"}
-    profile = {k: v for k, v in bundle.profile.items() if k != "operators"}
+    profile = {k: v for k, v in bundle.profile.items() if k != "operator_times"}
     html = render([replace(bundle, profile=profile | {"numbers": [*rows, why]}, samples={})])
     assert "it is an ARM" in html
     assert "layer and format" in html
