@@ -10,9 +10,10 @@ PIP    := --quiet --disable-pip-version-check --no-deps --require-hashes
 
 .PHONY: demo test test-slow test-exporters check bench bench-tasks bench-prune bench-distill bench-peers clean
 
-demo: $(VENV)/.core $(MODEL)
+demo: $(VENV)/.report $(MODEL)
 	@echo "building $(MODEL) for x86-64 and raspberry-pi-5"
 	@$(BIN)/edgecompile build $(MODEL) -t x86-64 -t raspberry-pi-5 -o dist
+	@echo "look at it: dist/all-MiniLM-L6-v2-x86-64/report.html"
 
 test: $(VENV)/.test $(MODEL)
 	@$(BIN)/python -m pytest -q
@@ -60,6 +61,11 @@ $(VENV)/.core: locks/core.txt pyproject.toml | $(VENV)/bin/python
 	@echo "installing the locked dependencies"
 	@$(BIN)/pip install $(PIP) -r locks/core.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.report: locks/report.txt $(VENV)/.core
+	@echo "installing what draws the reports"
+	@$(BIN)/pip install $(PIP) -r locks/report.txt
 	@touch $@
 
 $(VENV)/.test: locks/test.txt locks/energy.txt $(VENV)/.core

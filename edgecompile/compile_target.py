@@ -44,6 +44,8 @@ def compile_target(
     boards: Sequence[Target], prepared: Prepared, folder: Path, trace: Trace
 ) -> Bundle:
     """Compile for a target with its one engine, or with several and keep the fastest."""
+    from edgecompile.report_bundle import add_report
+
     shared = len(trace.steps)
     boards = [engines.fit_lengths(board, prepared.recipe, prepared.longest) for board in boards]
 
@@ -62,8 +64,10 @@ def compile_target(
         return _time(artifacts, {name: name for name in artifacts}, prepared)
 
     if len(boards) == 1:
-        return compile_into(boards[0], folder)
-    return fastest.compile_fastest(boards, folder, compile_into, time_in_turn)
+        bundle = compile_into(boards[0], folder)
+    else:
+        bundle = fastest.compile_fastest(boards, folder, compile_into, time_in_turn)
+    return add_report(bundle, trace)
 
 
 def _search(board: Target, prepared: Prepared, trace: Trace) -> tuple[Target, list[dict[str, Any]]]:
@@ -120,6 +124,7 @@ def compile_for(
         *tried.names,
         *_draw_curve(prepared, folder, trace),
         bundles.write_golden(folder, prepared.outputs, golden[kept], prepared.expected[kept]),
+        bundles.write_samples(folder, _describe(prepared, tried)),
         *bundles.write_smoke_test(folder),
         *bundles.write_tokenizer(folder, prepared.tokenizer),
     ]
@@ -162,6 +167,15 @@ def _check_size(board: Target, prepared: Prepared, folder: Path, names: Sequence
             " ask for less"
         )
         raise GateError(msg)
+
+
+def _describe(prepared: Prepared, tried: Attempt) -> dict[str, Any]:
+    """Return how the artifact answered each golden sample."""
+    from edgecompile.evaluate.describe_samples import Answered, describe_samples
+
+    data = prepared.data
+    answered = Answered(tried.answers, prepared.expected, data.golden, prepared.outputs, data.texts)
+    return describe_samples(tried.accuracy.metric, answered, prepared.recipe.profile.examples)
 
 
 def _draw_curve(prepared: Prepared, folder: Path, trace: Trace) -> list[str]:
@@ -236,7 +250,7 @@ def _profile(board: Target, prepared: Prepared, artifact: Path, trace: Trace) ->
     from edgecompile.emit import onnxruntime
     from edgecompile.energy.energy_numbers import with_energy
     from edgecompile.host import read_host, why_not
-    from edgecompile.profile.profile_host import profile_host
+    from edgecompile.profile.profile_host import Graphs, profile_host
 
     reason = why_not(read_host(), board)
     doing = f"not timed: {reason}" if reason else "timing float, dynamic int8 and artifact in turn"
@@ -246,7 +260,8 @@ def _profile(board: Target, prepared: Prepared, artifact: Path, trace: Trace) ->
         (name, *_) = onnxruntime.write(plain, Path(scratch), {}, one_file_bytes=0)
         feeds = _timed_feeds(prepared)
         models = {"float": Path(scratch) / name, "artifact": artifact}
-        profile = profile_host(board, models, feeds, prepared.recipe.profile.repeats)
+        graphs = Graphs(prepared.dense, prepared.model)
+        profile = profile_host(board, models, graphs, feeds, prepared.recipe.profile.repeats)
     wishes = prepared.recipe.profile
     return with_energy(profile, board, country=wishes.country, a_day=wishes.inferences_a_day)
 

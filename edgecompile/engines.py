@@ -1,17 +1,20 @@
 """An engine is a module of `emit/`.
 
-It has write, runner, runtime_version, HOW, LOOKUPS, RUNGS, WEIGHTS, WITHOUT_VNNI, PACKAGE, ISAS,
-ROUNDS_OUTPUTS, FIXED_SHAPES.
+It has write, runner, time_nodes, runtime_version, HOW, LOOKUPS, RUNGS, WEIGHTS, WITHOUT_VNNI,
+PACKAGE, ISAS, ROUNDS_OUTPUTS, FIXED_SHAPES.
 """
 
 import importlib
 from dataclasses import replace
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from edgecompile.errors import MissingRuntimeError, UnsupportedError
-from edgecompile.plan import Plan
 from edgecompile.recipe import WEIGHT_SCHEMES, Recipe
 from edgecompile.target import Target, version
+
+if TYPE_CHECKING:
+    from edgecompile.plan import Plan
 
 REFERENCE = "onnxruntime"
 """What runs the float model, and the dynamic int8 that artifacts are compared with."""
@@ -69,7 +72,7 @@ def fit_lengths(target: Target, recipe: Recipe, longest: int) -> Target:
     return replace(target, lengths=tuple(sorted({*(n for n in wished if n < longest), longest})))
 
 
-def fit_plan(plan: Plan, target: Target) -> Plan:
+def fit_plan(plan: "Plan", target: Target) -> "Plan":
     """Return the plan with int8 tables where an engine, or its oldest runtime, has no int4 ones."""
     needed = engine(target.engine).LOOKUPS.get(plan.embeddings)
     if plan.embeddings != "int4" or (needed and version(target.runtime) >= needed):

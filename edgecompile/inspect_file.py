@@ -26,10 +26,11 @@ NOT_OURS = "no plan of edgecompile is in this file"
 NOT_PLANNED = "not in the plan: its input was not observed, or its weight is not constant"
 
 
-def inspect_file(path: Path) -> dict[str, Any]:
+def inspect_file(path: Path, *, widths: bool = True) -> dict[str, Any]:
     """Return what a model, a bundle's artifact or a student holds, as plain data.
 
     A Hugging Face directory of a native family is shown as the graph that is exported from it.
+    Without `widths`, those are not searched for: it takes most of the time.
     """
     tflite = path / "model.tflite" if path.is_dir() else path
     if tflite.suffix == ".tflite" and tflite.is_file():
@@ -49,7 +50,7 @@ def inspect_file(path: Path) -> dict[str, Any]:
         "ir_version": model.ir_version,
         "bytes_by_format": dict(sorted(formats.items(), key=lambda item: -item[1])),
         "operators": op_histogram(model.graph),
-        "widths": inspect_widths(file if file.is_dir() else file.parent, model),
+        "widths": inspect_widths(file if file.is_dir() else file.parent, model) if widths else [],
         "embeddings": _embeddings(model),
         "linears": _linears(model),
     }

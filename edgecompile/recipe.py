@@ -212,16 +212,18 @@ class GateTable:
 
 @dataclass(frozen=True, slots=True)
 class ProfileTable:
-    """Token counts to time, and how often.
+    """Token counts to time, and how often at least.
 
     `country` is an ISO 3166 code of three letters, as in "DEU": with it, energy is carbon as well;
-    `inferences_a_day` asks for that of a device in a year.
+    `inferences_a_day` asks for that of a device in a year. `examples` is how many of the samples
+    that int8 answers worst the bundle keeps for its report, with their texts.
     """
 
     sequence: tuple[int, ...] = (16, 64, 128)
     repeats: int = 9
     country: str = ""
     inferences_a_day: int = 0
+    examples: int = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +333,7 @@ def _check(path: Path, recipe: Recipe) -> None:
         not country or (len(country) == 3 and country.isalpha()),
         f'[profile] country: must look like "DEU" (ISO 3166, three letters), found "{country}"',
     )
+    demand(recipe.profile.examples >= 0, "[profile] examples: must be at least 0")
     demand(
         bool(recipe.profile.sequence) and min(recipe.profile.sequence) >= 1,
         "[profile] sequence: must be a list of token counts, for example [16, 128]",

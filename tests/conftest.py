@@ -24,6 +24,9 @@ from edgecompile import files, passes
 from edgecompile.evaluate import emulate_avx2
 from edgecompile.graph import op_histogram
 from edgecompile.probe import take_probe
+from edgecompile.report.html import page
+
+PACKAGES = page.PACKAGES
 
 Array = npt.NDArray[Any]
 Feed = Mapping[str, Array]
@@ -61,6 +64,18 @@ def quick(
         monkeypatch.setattr(emulate_avx2, "find_qemu", lambda: None)
         empty = tmp_path_factory.getbasetemp() / "no-cache"
         monkeypatch.setenv("EDGECOMPILE_CACHE", str(empty))
+
+
+@pytest.fixture(autouse=True)
+def no_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the packages of reports from builds: the charts of each would take most of its time."""
+    monkeypatch.setattr(page, "PACKAGES", ("no_such_package",))
+
+
+@pytest.fixture
+def reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let builds find the packages of reports."""
+    monkeypatch.setattr(page, "PACKAGES", PACKAGES)
 
 
 # ------------------------------------------------------------------ models on disk

@@ -49,6 +49,7 @@ def package(engine: str) -> str:
 
 
 @pytest.mark.parametrize("name", installed())
+@pytest.mark.usefixtures("reports")
 def test_every_target_gets_a_whole_bundle(
     name: str, checkpoint: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -56,7 +57,7 @@ def test_every_target_gets_a_whole_bundle(
     (bundle,) = build(checkpoint(), tmp_path / "dist", name)
     assert bundle.folder == tmp_path / "dist" / f"model-{target.load(name).folder}"
     files = {path.name for path in bundle.folder.iterdir()}
-    records = {"profile.json", "manifest.json"}
+    records = {"profile.json", "manifest.json", "samples.json", "report.html"}
     artifact = engines.engine(bundle.manifest["engine"]).ARTIFACT
     assert files == {artifact, "tokenizer.json", "golden.npz", "smoke.py", "watts.py"} | records
     written = json.loads((bundle.folder / "manifest.json").read_text())

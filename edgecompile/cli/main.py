@@ -18,6 +18,7 @@ from edgecompile.cli.diff import diff
 from edgecompile.cli.outputs import Outputs, ci_options
 from edgecompile.cli.profile import profile
 from edgecompile.cli.prune import prune
+from edgecompile.cli.report import report
 from edgecompile.errors import EdgeCompileError, GateError
 
 BUG = 70
@@ -302,7 +303,7 @@ def completion(shell: str) -> None:
         click.echo(kind(cli, {}, "edgecompile", "_EDGECOMPILE_COMPLETE").source())
 
 
-for command in (profile, prune, check, diff, calibrate_board):
+for command in (profile, report, prune, check, diff, calibrate_board):
     cli.add_command(command)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ class Dataset:
 
     `calibration` is read anew in each iteration, `golden` is kept. `calibrated` and `judged` say
     where they come from, for the manifest; `hashes` are those of the files, by use and name.
-    `repair` is what a pruned model is fitted on, `repaired` where it comes from.
+    `repair` is what a pruned model is fitted on, `repaired` where it comes from. `texts` are those
+    of the golden samples, none where they are no texts.
     """
 
     calibration: Stretch
@@ -43,6 +45,7 @@ class Dataset:
     hashes: Mapping[str, str] = field(default_factory=dict)
     repair: Stretch | None = None
     repaired: Mapping[str, Any] = field(default_factory=dict)
+    texts: Sequence[str] = ()
 
     @property
     def warnings(self) -> list[str]:
@@ -103,6 +106,7 @@ def choose_data(recipe: Recipe, model: ir.Model, folder: Path, longest: int) -> 
         _described(first, 0, wanted) | digests["calibration"],
         _described(judge, start, stop) | digests["calibration" if split else "evaluate"],
         hashes,
+        texts=[] if judge.texts is None else list(islice(judge.texts(), start, stop)),
     )
     if not recipe.prune.cuts_units:
         return data

@@ -3,7 +3,7 @@
 import json
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from edgecompile.graph import FloatArray
 GOLDEN, SMOKE, MANIFEST, PROFILE = "golden.npz", "smoke.py", "manifest.json", "profile.json"
 WATTS = "watts.py"
 """What smoke.py measures energy with."""
-TOKENIZER = "tokenizer.json"
+TOKENIZER, SAMPLES = "tokenizer.json", "samples.json"
 MOST_SAMPLES, FEWEST_SAMPLES, GOLDEN_BYTES = 16, 4, 1 << 24
 """A bundle holds up to 16 golden samples; fewer where caches or images make them large."""
 
@@ -54,6 +54,12 @@ def write_tokenizer(folder: Path, tokenizer: bytes) -> list[str]:
         return []
     (folder / TOKENIZER).write_bytes(tokenizer)
     return [TOKENIZER]
+
+
+def write_samples(folder: Path, samples: Mapping[str, Any]) -> str:
+    """Write how each golden sample was answered, and the worst ones."""
+    write_json(folder / SAMPLES, samples)
+    return SAMPLES
 
 
 def write_smoke_test(folder: Path) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgecompile.errors import DataError, MissingRuntimeError
+from edgecompile.errors import DataError, MissingRuntimeError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +73,13 @@ def runner(
             raise DataError(str(error)) from error
 
     return run
+
+
+def time_nodes(artifact: Path, feed: "Feed", runs: int) -> list[tuple[str, str, float]]:
+    """Say that LiteRT does not tell: its profiler is in no Python package."""
+    del artifact, feed, runs
+    msg = "this runtime's Python package has no profiler; LiteRT's benchmark_model has one"
+    raise UnsupportedError(msg)
 
 
 def runtime_version() -> str:

@@ -1,5 +1,8 @@
 """Engine onnxruntime: lowered graph -> one .onnx file, and how to run it."""
 
+import json
+import statistics
+import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -8,6 +11,8 @@ from typing import TYPE_CHECKING
 from edgecompile.session import session_options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import onnx_ir as ir
 
     from edgecompile.data.feed import Feed
@@ -34,6 +39,8 @@ LOOKUPS = {"int4": (1, 20)}
 """
 ONE_FILE_BYTES = 1_900_000_000
 """A protobuf holds less than 2 GB: larger weights go into a file beside it."""
+NODE = "_kernel_time"
+"""What the profiler appends to the name of a node."""
 WITHOUT_VNNI: dict[str, str] = {}
 """The environment in which it does without VNNI: it cannot be told."""
 HOW = "the artifact executed by onnxruntime on this host, at default session options"
@@ -79,6 +86,38 @@ def runner(
         options.use_per_session_threads = False
     opened = ort.InferenceSession(artifact, options, ["CPUExecutionProvider"])
     return lambda feed: opened.run(None, dict(feed))
+
+
+def time_nodes(artifact: Path, feed: "Feed", runs: int) -> list[tuple[str, str, float]]:
+    """Return each node's name, operator and median milliseconds: onnxruntime's own profiler.
+
+    1 thread; the first run warms up.
+    """
+    import onnxruntime as ort
+
+    with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
+        options = session_options(threads=1)
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder) / "nodes")
+        opened = ort.InferenceSession(artifact, options, ["CPUExecutionProvider"])
+        for _ in range(1 + runs):
+            opened.run(None, dict(feed))
+        events = json.loads(Path(opened.end_profiling()).read_text(encoding="utf-8"))
+    times: dict[tuple[str, str], list[float]] = {}
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith(NODE):
+            key = (event["name"].removesuffix(NODE), event["args"]["op_name"])
+            times.setdefault(key, []).append(event["dur"] / 1e3)
+    return [(*key, median_sum(row, 1 + runs)) for key, row in times.items()]
+
+
+def median_sum(times: "Sequence[float]", runs: int) -> float:
+    """Return the median over runs, without the first, of what nodes of one name take together.
+
+    A runtime's optimiser leaves some of its nodes without a name: `times` has several a run.
+    """
+    each = max(len(times) // runs, 1)
+    return statistics.median(times[each:] or times) * each
 
 
 @cache

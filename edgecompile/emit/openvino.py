@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgecompile.emit.onnxruntime import ARTIFACT, write
+from edgecompile.emit.onnxruntime import ARTIFACT, median_sum, write
 from edgecompile.errors import MissingRuntimeError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edgecompile.graph import FloatArray
 
 __all__ = ["ARTIFACT", "HOW", "LOOKUPS", "RUNGS", "WEIGHTS", "WITHOUT_VNNI"]
-__all__ += ["runner", "runtime_version", "write"]
+__all__ += ["runner", "runtime_version", "time_nodes", "write"]
 
 PACKAGE = "openvino"
 """What pip installs."""
@@ -36,6 +36,8 @@ HOW = "the artifact executed by OpenVINO on this host's CPU, inference precision
 WITHOUT_VNNI = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
 """The environment in which it runs the int8 kernels of a CPU without VNNI. Under qemu-x86_64 7.2,
 kernels of the same names give other numbers (its MatMul with a tanh: cosine 0.79 for MiniLM)."""
+PRECISE: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+"""What is not int8 is computed in float32: by default, CPUs that can would take bfloat16."""
 TELEMETRY = "openvino_telemetry"
 """Importing OpenVINO reports it to its maker through this module; without it, it does not."""
 
@@ -43,12 +45,9 @@ TELEMETRY = "openvino_telemetry"
 def runner(
     artifact: Path, threads: int = 0, *, one_pool: bool = False
 ) -> "Callable[[Feed], list[FloatArray]]":
-    """Return a function that runs an artifact on the CPU; `one_pool` holds in any case.
-
-    What is not int8 is computed in float32: by default, CPUs that can would take bfloat16.
-    """
+    """Return a function that runs an artifact on the CPU; `one_pool` holds in any case."""
     del one_pool  # all of a process's models share OpenVINO's threads
-    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    settings = dict(PRECISE)
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
     compiled = _openvino().Core().compile_model(str(artifact), "CPU", settings)
@@ -59,6 +58,24 @@ def runner(
         return [np.array(answers[output]) for output in compiled.outputs]
 
     return run
+
+
+def time_nodes(artifact: Path, feed: "Feed", runs: int) -> list[tuple[str, str, float]]:
+    """Return each node's name, operator and median milliseconds: OpenVINO's own profiler.
+
+    1 thread; the first run warms up. Nodes that the compiler removed are left out.
+    """
+    settings = {**PRECISE, "INFERENCE_NUM_THREADS": 1, "PERF_COUNT": True}
+    compiled = _openvino().Core().compile_model(str(artifact), "CPU", settings)
+    request = compiled.create_infer_request()
+    times: dict[tuple[str, str], list[float]] = {}
+    for _ in range(1 + runs):
+        request.infer(dict(feed))
+        for node in request.get_profiling_info():
+            if str(node.status).endswith("EXECUTED"):
+                key = (str(node.node_name), str(node.node_type))
+                times.setdefault(key, []).append(node.real_time.total_seconds() * 1e3)
+    return [(*key, median_sum(row, 1 + runs)) for key, row in times.items()]
 
 
 def runtime_version() -> str:

@@ -16,6 +16,7 @@ from edgecompile.emit.litert import (
     ROUNDS_OUTPUTS,
     WEIGHTS,
     WITHOUT_VNNI,
+    time_nodes,
 )
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from edgecompile.data.feed import Feed
     from edgecompile.graph import FloatArray
 
-__all__ = ["FIXED_SHAPES", "LOOKUPS", "ROUNDS_OUTPUTS", "WEIGHTS", "WITHOUT_VNNI"]
+__all__ = ["FIXED_SHAPES", "LOOKUPS", "ROUNDS_OUTPUTS", "WEIGHTS", "WITHOUT_VNNI", "time_nodes"]
 
 ARTIFACT = "model.tflite"
 PACKAGE = "tflite-runtime"

@@ -58,8 +58,23 @@ def compare(
     Where argmax is asked for, it is that of the logits; what `outputs` names otherwise, such as a
     cache of keys and values, is compared by cosine. A sample's score is that of its worst output.
     """
+    scores = scores_of(metric, answers, expected, feeds, outputs)
+    shared = signal(answers, expected, feeds)
+    if metric == "signal":
+        scores = [shared] * len(scores)
+    return Accuracy(metric, float(np.mean(scores)), float(np.min(scores)), len(scores), shared)
+
+
+def scores_of(
+    metric: str,
+    answers: Sequence[Sequence[FloatArray]],
+    expected: Sequence[Sequence[FloatArray]],
+    feeds: Sequence[Feed],
+    outputs: Sequence[str] = (),
+) -> list[float]:
+    """Return each sample's score, as `compare` counts it; of a single number, its cosine."""
     others = {i for i, name in enumerate(outputs) if name != LOGITS} if LOGITS in outputs else set()
-    scores = [
+    return [
         min(
             agreement(a, b, valid_tokens(feed))
             if metric in ARGMAX and index not in others
@@ -68,10 +83,6 @@ def compare(
         )
         for answer, truth, feed in zip(answers, expected, feeds, strict=True)
     ]
-    shared = signal(answers, expected, feeds)
-    if metric == "signal":
-        scores = [shared] * len(scores)
-    return Accuracy(metric, float(np.mean(scores)), float(np.min(scores)), len(scores), shared)
 
 
 def signal(

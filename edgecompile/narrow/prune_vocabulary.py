@@ -165,13 +165,14 @@ def _pair(
     """
     from edgecompile.data.dataset import FEWEST_GOLDEN
 
-    pairs = list(zip(dense.golden, data.golden, strict=True))
-    outside = sum(not _same(old, new, kept) for old, new in pairs)
+    texts = data.texts or [""] * len(data.golden)
+    pairs = list(zip(dense.golden, data.golden, texts, strict=True))
+    outside = sum(not _same(old, new, kept) for old, new, _ in pairs)
     asked = len(pairs)
     if _has_rows(cut):
         pairs = [
-            (old, new)
-            for old, new in pairs
+            (old, new, text)
+            for old, new, text in pairs
             if _same(old, new, kept) or _length(old) == _length(new) < longest
         ]
     if len(pairs) < FEWEST_GOLDEN:
@@ -182,9 +183,10 @@ def _pair(
         )
         raise DataError(msg)
     judged = {**data.judged, "samples": len(pairs)}
-    data = replace(data, golden=[new for _, new in pairs], judged=judged)
+    texts = [text for _, _, text in pairs] if data.texts else []
+    data = replace(data, golden=[new for _, new, _ in pairs], judged=judged, texts=texts)
     counts = {"golden_outside": outside, "golden_left_out": asked - len(pairs)}
-    return [old for old, _ in pairs], data, counts
+    return [old for old, _, _ in pairs], data, counts
 
 
 def _same(old: "Feed", new: "Feed", kept: Sequence[int]) -> bool:

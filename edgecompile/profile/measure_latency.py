@@ -17,22 +17,28 @@ import numpy as np
 
 from edgecompile.data.feed import Feed
 from edgecompile.engines import REFERENCE, engine
+from edgecompile.profile.quantiles import quantile
 
 WARM_UP = 3
 TIME_LIMIT_S = 3600
+MOST_REPEATS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Milliseconds of one inference: median and 90th percentile of `repeats` runs."""
+    """Milliseconds of each inference, in the order of the turns; milliseconds to load the model."""
 
     model: str
     sequence: int
     phase: str
     threads: int
-    p50_ms: float
-    p90_ms: float
-    repeats: int
+    times_ms: Sequence[float]
+    load_ms: float
+
+    @property
+    def p50_ms(self) -> float:
+        """Return the median."""
+        return round(quantile(self.times_ms, 0.5).value, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,8 @@ class Case:
 class Request:
     """Models to time by name, what to time them on, threads, repeats.
 
-    `engines` says which models run on another engine than onnxruntime.
+    `engines` says which models run on another engine than onnxruntime. A case whose repeats take
+    less than `seconds` is repeated until then: the more runs, the narrower the interval.
     """
 
     models: Mapping[str, str]
@@ -59,6 +66,7 @@ class Request:
     threads: int
     repeats: int
     engines: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 def measure_latency(request: Request) -> list[Latency]:
@@ -72,36 +80,46 @@ def measure_latency(request: Request) -> list[Latency]:
 
 
 def time_in_turn(
-    runners: Mapping[str, Callable[[Feed], object]], feed: Feed, repeats: int
+    runners: Mapping[str, Callable[[Feed], object]],
+    feed: Feed,
+    repeats: int,
+    seconds: float = 0.0,
 ) -> dict[str, list[float]]:
-    """Run A B C A B C ... on a feed; return each one's milliseconds, warm-up left out."""
+    """Run A B C A B C ... on a feed; return each one's milliseconds, warm-up left out.
+
+    After `repeats` turns it goes on until they have taken `seconds`, or MOST_REPEATS are done.
+    """
     times: dict[str, list[float]] = {name: [] for name in runners}
-    for turn in range(WARM_UP + repeats):
+    for _ in range(WARM_UP):
+        for run in runners.values():
+            run(feed)
+    begin, turns = time.perf_counter(), 0
+    while turns < repeats or (turns < MOST_REPEATS and time.perf_counter() - begin < seconds):
+        turns += 1
         for name, run in runners.items():
             start = time.perf_counter()
             run(feed)
-            if turn >= WARM_UP:
-                times[name].append((time.perf_counter() - start) * 1e3)
+            times[name].append((time.perf_counter() - start) * 1e3)
     return times
 
 
 def _serve(request: Request) -> list[Latency]:
-    runners = {
-        name: engine(request.engines.get(name, REFERENCE)).runner(
-            Path(path), request.threads, one_pool=True
-        )
-        for name, path in request.models.items()
-    }
+    runners, loads = {}, {}
+    for name, path in request.models.items():
+        runtime = engine(request.engines.get(name, REFERENCE))
+        runtime.runtime_version()  # imports it: that is no part of loading a model
+        start = time.perf_counter()
+        runners[name] = runtime.runner(Path(path), request.threads, one_pool=True)
+        loads[name] = (time.perf_counter() - start) * 1e3
     found = []
     for case in request.cases:
         with np.load(case.feed, allow_pickle=False) as archive:
             feed = {name: archive[name] for name in archive.files}
-        times = time_in_turn(runners, feed, request.repeats)
-        for name, row in times.items():
-            p50, p90 = (round(float(p), 3) for p in np.percentile(row, [50, 90]))
-            found.append(
-                Latency(name, case.sequence, case.phase, request.threads, p50, p90, len(row))
-            )
+        times = time_in_turn(runners, feed, request.repeats, request.seconds)
+        found += [
+            Latency(name, case.sequence, case.phase, request.threads, row, loads[name])
+            for name, row in times.items()
+        ]
     return found
 
 

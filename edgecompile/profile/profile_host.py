@@ -2,38 +2,67 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 
 from edgecompile.engines import REFERENCE, engine
 from edgecompile.host import Host, read_host, why_not
+from edgecompile.inspect_file import inspect_file
+from edgecompile.profile import measure_operators as operators
 from edgecompile.profile.choose_feeds import Timed
+from edgecompile.profile.count_rows import count_rows
+from edgecompile.profile.latency_rows import latency_rows, noise_warning
 from edgecompile.profile.measure_latency import Case, Request, measure_latency
 from edgecompile.profile.measure_memory import measure_memory
 from edgecompile.profile.quantize_dynamic import model_bytes, quantize_dynamic
+from edgecompile.profile.read_profile import SCHEMA
+from edgecompile.profile.source_layers import layers_of
+from edgecompile.profile.weigh_layers import weigh_layers
 from edgecompile.target import Target
 
 Number = dict[str, Any]
-"""name, value, unit, kind ("measured" or, with a null value, null), how, and what it is of."""
+"""A row of profile.json's "numbers": docs/profile.md says what is in it."""
 
-LATENCY_HOW = "in turn with the other models in one process, which share a thread pool; batch 1"
 MEMORY_HOW = "peak resident set of a fresh Python process that loads the model and runs it once"
+FORMAT_HOW = "the constants in the artifact's file, by their type"
+SECONDS = 0.3
+"""How long a case is repeated at least: short texts then have narrow intervals at little cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Graphs:
+    """The canonical float graphs of the dense model, which is "float", and of what is left."""
+
+    dense: ir.Model
+    model: ir.Model
 
 
 def profile_host(
-    target: Target, models: Mapping[str, Path], feeds: Sequence[Timed], repeats: int
+    target: Target,
+    models: Mapping[str, Path],
+    graphs: Graphs,
+    feeds: Sequence[Timed],
+    repeats: int,
 ) -> dict[str, Any]:
     """Profile the "float" model and the "artifact" on feeds.
 
     Each number has its unit, its kind and how it was got. A target that this host cannot run gets
-    sizes, and nulls with the reason.
+    sizes and counts, and nulls with the reason.
     """
     host = read_host()
+    found = inspect_file(models["artifact"], widths=False)
+    fixed = _formats(found) + count_rows(graphs.dense, graphs.model, feeds)
+    layers = layers_of(graphs.dense) | layers_of(graphs.model)
+    weights = {"weights": weigh_layers(found, layers)}
     reason = why_not(host, target)
     if reason is not None:
-        return _profile(target, None, [*_sizes(models), *_unknown(reason)])
+        numbers = [*_sizes(models), *fixed, *_unknown(reason)]
+        return _profile(target, None, numbers) | weights
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
         peer = Path(folder) / "dynamic.onnx"
         cases = [_save(timed, Path(folder) / f"{n}.npz") for n, timed in enumerate(feeds)]
@@ -43,10 +72,22 @@ def profile_host(
         paths = {name: str(path) for name, path in models.items()}
         engines = {"artifact": target.engine}
         largest = max(cases, key=lambda c: c.sequence)
-        numbers = _sizes(models) + _memory(models, engines, largest)
-        for threads in sorted({1, host.threads}):
-            numbers += _latencies(Request(paths, cases, threads, repeats, engines))
-    profile = _profile(target, host, numbers)
+        numbers = _sizes(models) + fixed + _memory(models, engines, largest)
+        timed = [
+            latency
+            for threads in sorted({1, host.threads})
+            for latency in measure_latency(
+                Request(paths, cases, threads, repeats, engines, SECONDS)
+            )
+        ]
+        asked = {name: paths[name] for name in ("float", "artifact")}
+        by_operator = operators.measure_operators(
+            operators.Request(asked, engines, largest.feed), layers, largest.sequence
+        )
+    rows = latency_rows(timed)
+    warning = noise_warning(rows)
+    profile = _profile(target, host, numbers + rows) | weights | {"operator_times": by_operator}
+    profile |= {"warnings": [warning]} if warning else {}
     return profile | ({"dynamic_int8_failed": failure} if failure else {})
 
 
@@ -69,30 +110,27 @@ def _sizes(models: Mapping[str, Path]) -> list[Number]:
     ]
 
 
-def _unknown(reason: str) -> list[Number]:
-    names = {"latency_p50": "ms", "latency_p90": "ms", "peak_memory": "bytes"}
+def _formats(found: Mapping[str, Any]) -> list[Number]:
     return [
-        {"name": n, "value": None, "unit": u, "kind": None, "how": reason, "model": "artifact"}
-        for n, u in names.items()
+        {
+            "name": "weight_bytes",
+            "value": size,
+            "unit": "bytes",
+            "kind": "measured",
+            "how": FORMAT_HOW,
+            "model": "artifact",
+            "format": kind,
+        }
+        for kind, size in found["bytes_by_format"].items()
     ]
 
 
-def _latencies(request: Request) -> list[Number]:
+def _unknown(reason: str) -> list[Number]:
+    names = {"latency_p50": "ms", "latency_p90": "ms", "latency_p99": "ms", "load": "ms"}
+    names |= {"peak_memory": "bytes"}
     return [
-        {
-            "name": name,
-            "value": value,
-            "unit": "ms",
-            "kind": "measured",
-            "how": LATENCY_HOW,
-            "model": latency.model,
-            "sequence": latency.sequence,
-            **({"phase": latency.phase} if latency.phase else {}),
-            "threads": latency.threads,
-            "repeats": latency.repeats,
-        }
-        for latency in measure_latency(request)
-        for name, value in (("latency_p50", latency.p50_ms), ("latency_p90", latency.p90_ms))
+        {"name": n, "value": None, "unit": u, "kind": None, "how": reason, "model": "artifact"}
+        for n, u in names.items()
     ]
 
 
@@ -124,5 +162,6 @@ def _profile(target: Target, host: Host | None, numbers: list[Number]) -> dict[s
             ),
             "threads": host.threads,
             "governor": host.governor,
+            "when": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-    return {"schema": 1, "target": target.name, "host": where, "numbers": numbers}
+    return {"schema": SCHEMA, "target": target.name, "host": where, "numbers": numbers}

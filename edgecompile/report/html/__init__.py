@@ -1,0 +1,1 @@
+"""A bundle as one page that a browser shows: no network, no script."""

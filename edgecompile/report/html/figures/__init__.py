@@ -1,0 +1,1 @@
+"""The charts of a page: each draws plain data with matplotlib, or says that there is none."""

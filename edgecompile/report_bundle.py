@@ -1,0 +1,89 @@
+"""report.html: written into each bundle by the build, and of several bundles on demand."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgecompile.bundle import ReadBundle, read_bundle
+from edgecompile.errors import MissingRuntimeError, OutputError
+from edgecompile.files import MANIFEST, sha256, write_json
+from edgecompile.profile.read_profile import read_profile
+from edgecompile.trace import Trace
+
+if TYPE_CHECKING:
+    from edgecompile.compile_target import Bundle
+    from edgecompile.report.html.sections import Shown
+
+REPORT, PROFILE = "report.html", "profile.json"
+
+
+def add_report(bundle: "Bundle", trace: Trace) -> "Bundle":
+    """Write the page into a bundle that was built; without its packages, say what is missing."""
+    from edgecompile.report.html.page import render
+
+    target = bundle.manifest["target"]
+    try:
+        page = render([_shown(bundle, _name(bundle.manifest))])
+    except MissingRuntimeError as error:
+        trace.say("report", f"{target}: no {REPORT}: {error}")
+        return bundle
+    trace.say("report", f"{target}: {REPORT}")
+    (bundle.folder / REPORT).write_text(page, encoding="utf-8")
+    return replace(bundle, manifest=_add_hash(bundle.folder, bundle.manifest))
+
+
+def report(folders: Sequence[Path], output: Path | None) -> Path:
+    """Write a page of one bundle, into it, or of several that are compared; return its path."""
+    from edgecompile.report.html.page import render
+
+    bundles = [read_bundle(folder) for folder in folders]
+    names = _names(folders, [bundle.manifest for bundle in bundles])
+    page = render([_shown(b, name) for b, name in zip(bundles, names, strict=True)])
+    path = output or (folders[0] / REPORT if len(folders) == 1 else Path(REPORT))
+    _write(path, page)
+    if output is None and len(bundles) == 1:
+        _add_hash(folders[0], bundles[0].manifest)
+    return path
+
+
+def _names(folders: Sequence[Path], manifests: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the shortest names that tell bundles apart: target, model and target, or folder."""
+    targets = [str(manifest["target"]) for manifest in manifests]
+    names = [_name(manifest) for manifest in manifests]
+    if len({manifest["model"] for manifest in manifests}) == 1 < len(folders) == len(set(targets)):
+        return targets
+    return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
+
+
+def _name(manifest: Mapping[str, Any]) -> str:
+    return f"{manifest['model']} for {manifest['target']}"
+
+
+def _shown(bundle: "Bundle | ReadBundle", name: str) -> "Shown":
+    from edgecompile.report.html.sections import Shown, read_samples
+
+    profile = read_profile(bundle.folder / PROFILE)
+    return Shown(name, bundle.manifest, profile, read_samples(bundle.folder))
+
+
+def _add_hash(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the manifest with the page's hash; it takes the old one's place in one step."""
+    hashes = {**manifest["files"], REPORT: sha256(folder / REPORT)}
+    manifest = {**manifest, "files": dict(sorted(hashes.items()))}
+    with tempfile.TemporaryDirectory(prefix=f".{MANIFEST}-", dir=folder) as scratch:
+        write_json(Path(scratch) / MANIFEST, manifest)
+        (Path(scratch) / MANIFEST).replace(folder / MANIFEST)
+    return dict(manifest)
+
+
+def _write(path: Path, page: str) -> None:
+    """Write a page whole or not at all."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
+            (Path(scratch) / path.name).write_text(page, encoding="utf-8")
+            (Path(scratch) / path.name).replace(path)
+    except OSError as error:
+        msg = f"{path}: cannot write there: {error.strerror}; choose another with -o"
+        raise OutputError(msg) from error
