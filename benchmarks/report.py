@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 from edgecompile import pipeline
+from edgecompile.bundles.report_bundles import report
 from edgecompile.recipe import Recipe
-from edgecompile.report_bundle import report
 
 MODEL = Path(__file__).parents[1] / "models" / "all-MiniLM-L6-v2"
 TARGETS = (

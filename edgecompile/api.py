@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgecompile.budgets.judge import Verdict
-from edgecompile.bundle import ReadBundle, read_bundle
-from edgecompile.check_bundles import Wishes, check_bundle, demand, judge_bundle
+from edgecompile.bundles.check_bundles import Wishes, check_bundle, demand, judge_bundle
+from edgecompile.bundles.read_bundle import ReadBundle, read_bundle
 from edgecompile.compare.change import Change
 from edgecompile.compare.compare_bundles import compare_bundles
 from edgecompile.errors import RecipeError

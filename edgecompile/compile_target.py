@@ -44,7 +44,7 @@ def compile_target(
     boards: Sequence[Target], prepared: Prepared, folder: Path, trace: Trace
 ) -> Bundle:
     """Compile for a target with its one engine, or with several and keep the fastest."""
-    from edgecompile.report_bundle import add_report
+    from edgecompile.bundles.report_bundles import add_report
 
     shared = len(trace.steps)
     boards = [engines.fit_lengths(board, prepared.recipe, prepared.longest) for board in boards]

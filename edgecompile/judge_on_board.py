@@ -59,10 +59,10 @@ def judge_on_board(
     on this host. Raises GateError where smoke.py would fail there, EmulationError where it cannot
     be run here.
     """
+    from edgecompile.bundles.smoke_result import accuracy_of
     from edgecompile.emulate.smoke_test import how, run_smoke_test
     from edgecompile.emulate.userland import open_userland
     from edgecompile.evaluate.emulated import Emulated
-    from edgecompile.smoke_result import accuracy_of
 
     if target.cpu is None:
         msg = f"{target.name}'s file has no table [cpu]"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgecompile.budgets.table import Budget
-from edgecompile.bundle import ReadBundle
+from edgecompile.bundles.read_bundle import ReadBundle
 
 Row = Mapping[str, Any]
 

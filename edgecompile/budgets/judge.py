@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from edgecompile.budgets.find_number import Missing, find_number
 from edgecompile.budgets.table import FLOORS, Budget
-from edgecompile.bundle import ReadBundle
+from edgecompile.bundles.read_bundle import ReadBundle
 
 DIGITS = 4
 

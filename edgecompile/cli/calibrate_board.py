@@ -22,7 +22,7 @@ def calibrate_board(
     Each MEASURED.json lies in its bundle, which `edgecompile profile BUNDLE --emulate` has
     counted. Later modelled latencies of TARGET on this machine use the factor.
     """
-    from edgecompile.calibrate_board import calibrate_board as run
+    from edgecompile.bundles.calibrate_board import calibrate_board as run
 
     found = run(target, measured)
     own = found.own

@@ -68,7 +68,7 @@ def check(  # noqa: PLR0917 - one parameter an option
     from dataclasses import asdict
 
     from edgecompile import recipe as recipes
-    from edgecompile.check_bundles import Wishes, check_bundle, demand, findings_of
+    from edgecompile.bundles.check_bundles import Wishes, check_bundle, demand, findings_of
     from edgecompile.report.finding import ERROR, OK, Finding, in_repository
 
     recipe = recipes.read(recipe_file) if recipe_file else None
@@ -123,8 +123,8 @@ def judge_built(
     bundles: "Sequence[Bundle]", recipe: "Recipe", recipe_file: Path | None
 ) -> "tuple[list[Verdict], list[Finding]]":
     """Hold what a build has just written against the recipe's budget."""
-    from edgecompile.bundle import ReadBundle
-    from edgecompile.check_bundles import Wishes, findings_of, judge_bundle
+    from edgecompile.bundles.check_bundles import Wishes, findings_of, judge_bundle
+    from edgecompile.bundles.read_bundle import ReadBundle
 
     verdicts: list[Verdict] = []
     findings: list[Finding] = []
@@ -143,7 +143,7 @@ def finish_build(
     outputs: Outputs,
 ) -> None:
     """Tell CI of a build; raise what failed: the gate before the budgets."""
-    from edgecompile.check_bundles import demand
+    from edgecompile.bundles.check_bundles import demand
     from edgecompile.report.finding import ERROR, Finding
 
     if failed is not None:

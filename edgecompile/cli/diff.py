@@ -48,7 +48,7 @@ def diff(  # noqa: PLR0917 - one parameter an option
 
     Operators, sizes, accuracy and latency, each with how sure it is; toolchain, recipe, inputs.
     """
-    from edgecompile.bundle import read_bundle
+    from edgecompile.bundles.read_bundle import read_bundle
     from edgecompile.compare.change import SAME, WORSE
     from edgecompile.compare.compare_bundles import compare_bundles
 

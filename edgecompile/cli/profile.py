@@ -56,9 +56,9 @@ def profile(  # noqa: PLR0917 - one parameter an option
     as_json: bool,  # noqa: FBT001
 ) -> None:
     """Run the smoke test of BUNDLE, the folder that a build wrote, and keep what it finds."""
+    from edgecompile.bundles.profile_bundle import profile_emulated, profile_here
+    from edgecompile.bundles.profile_on_board import Wishes, profile_on_board
     from edgecompile.cli.progress import progress
-    from edgecompile.profile_bundle import profile_emulated, profile_here
-    from edgecompile.profile_on_board import Wishes, profile_on_board
 
     if emulate and address:
         msg = "--emulate and --on: choose one"

@@ -16,6 +16,6 @@ def report(bundles: tuple[Path, ...], output: Path | None) -> None:
 
     The page is one file, without a script, and needs no network.
     """
-    from edgecompile.report_bundle import report as run
+    from edgecompile.bundles.report_bundles import report as run
 
     click.echo(f"report: {run(bundles, output)}")

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgecompile.bundle import ReadBundle
+from edgecompile.bundles.read_bundle import ReadBundle
+from edgecompile.bundles.run_golden import DRIFT, Golden, answer, same_inputs, scores
 from edgecompile.compare.change import BETTER, CHANGED, SAME, UNCLEAR, WORSE, Change
 from edgecompile.compare.significance import CHANCE, FEWEST_PAIRS, swap_test
-from edgecompile.golden import DRIFT, Golden, answer, same_inputs, scores
 
 if TYPE_CHECKING:
     from edgecompile.graph import FloatArray

@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from edgecompile.bundle import ReadBundle, artifact_hash
+from edgecompile.bundles.read_bundle import ReadBundle, artifact_hash
+from edgecompile.bundles.run_golden import read_golden
 from edgecompile.compare.change import BETTER, CHANGED, SAME, UNCLEAR, WORSE, Change
 from edgecompile.compare.compare_accuracy import compare_answers, compare_recorded
 from edgecompile.compare.compare_latency import compare_latency, time_both
 from edgecompile.errors import BundleError, EdgeCompileError, MissingRuntimeError
-from edgecompile.golden import read_golden
 
 SIZES = {
     "size": (0.01, "a file's size is exact"),

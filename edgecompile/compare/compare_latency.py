@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from edgecompile.bundle import ReadBundle, artifact_hash
+from edgecompile.bundles.read_bundle import ReadBundle, artifact_hash
+from edgecompile.bundles.run_golden import Golden, open_artifact
 from edgecompile.compare.change import BETTER, SAME, UNCLEAR, WORSE, Change
 from edgecompile.compare.significance import Interval, median_interval
-from edgecompile.golden import Golden, open_artifact
 
 Row = Mapping[str, Any]
 Rows = Mapping[str, Row]

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edgecompile.bundles.smoke_result import failure, read_result
 from edgecompile.cpu import Cpu
 from edgecompile.emulate.run import end_python
 from edgecompile.emulate.userland import Userland
 from edgecompile.errors import GateError, IllegalInstructionError, SmokeError
-from edgecompile.smoke_result import failure, read_result
 
 SMOKE, ONCE = "smoke.py", "--once"
 

@@ -72,7 +72,7 @@ def measured_energy(result: Mapping[str, Any]) -> "list[Number]":
     found = result.get("energy")
     if not found:
         return []
-    from edgecompile.smoke_result import sequence_of
+    from edgecompile.bundles.smoke_result import sequence_of
 
     joules, low, high, watts, idle = (
         float(found[key]) for key in ("joules", "low", "high", "watts", "idle_watts")

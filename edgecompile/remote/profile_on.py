@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgecompile.bundles.smoke_result import FAIL, latency_numbers, read_result
 from edgecompile.emit.bundle import MANIFEST, SMOKE
 from edgecompile.energy.model_energy import measured_energy
 from edgecompile.engines import engine
@@ -17,7 +18,6 @@ from edgecompile.remote.connection import Connection, connect
 from edgecompile.remote.copy import copy
 from edgecompile.remote.explain import clean, explain_far
 from edgecompile.remote.install import DEFAULT_PYTHON, install, missing
-from edgecompile.smoke_result import FAIL, latency_numbers, read_result
 from edgecompile.target import Target
 
 Say = Callable[[str, str], None]

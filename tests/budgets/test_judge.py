@@ -10,7 +10,7 @@ from edgecompile import recipe as recipes
 from edgecompile.budgets.find_line import find_line
 from edgecompile.budgets.judge import Verdict, judge
 from edgecompile.budgets.table import LIMITS, Budget, budgets_of
-from edgecompile.bundle import ReadBundle, read_bundle
+from edgecompile.bundles.read_bundle import ReadBundle, read_bundle
 from edgecompile.errors import EdgeCompileError
 
 ARTIFACT = {"model": "artifact", "kind": "measured", "how": "a test's"}

@@ -13,8 +13,8 @@ import onnx_ir as ir
 import pytest
 from click.testing import CliRunner, Result
 
-from edgecompile import golden
-from edgecompile.bundle import read_bundle
+from edgecompile.bundles import run_golden
+from edgecompile.bundles.read_bundle import read_bundle
 from edgecompile.cli.main import cli
 from edgecompile.emit import smoke
 
@@ -100,7 +100,7 @@ def test_a_doubled_scale_that_was_sealed_is_caught_by_running(
     assert done.stderr.startswith(
         f"::error file={bundle}/manifest.json,line=1,title=model-x86-64%3A answers::"
     )
-    assert golden.DRIFT == smoke.DRIFT
+    assert run_golden.DRIFT == smoke.DRIFT
 
 
 def test_ci_is_seen_by_its_environment(

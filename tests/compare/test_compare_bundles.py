@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edgecompile.bundle import ReadBundle, read_bundle
+from edgecompile.bundles.read_bundle import ReadBundle, read_bundle
 from edgecompile.compare.change import BETTER, CHANGED, SAME, UNCLEAR, WORSE
 from edgecompile.compare.compare_accuracy import compare_recorded
 from edgecompile.compare.compare_bundles import compare_bundles

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from edgecompile import files, pipeline, target
+from edgecompile.bundles.profile_bundle import profile_emulated
+from edgecompile.bundles.read_bundle import read_bundle
 from edgecompile.emulate.smoke_test import run_smoke_test
 from edgecompile.emulate.userland import Userland
 from edgecompile.errors import EmulationError, GateError, SmokeError
 from edgecompile.host import Host
 from edgecompile.judge_on_board import why_not
-from edgecompile.open_bundle import open_bundle
-from edgecompile.profile_bundle import profile_emulated
 from edgecompile.recipe import EvaluateTable, GateTable, ProfileTable, Recipe
 
 PC = Host("a PC", "x86_64", frozenset({"avx2"}), 4, "performance")
@@ -94,7 +94,7 @@ def test_profile_emulates_a_bundle_and_keeps_it_whole(userland: Userland, build:
     profile = (bundle.folder / "profile.json").read_bytes()
     found = profile_emulated(bundle.folder, silent)
     assert (found.kind, found.result["latency"]) == ("emulated", [])
-    kept = open_bundle(bundle.folder).manifest
+    kept = read_bundle(bundle.folder).manifest
     assert kept["accuracy_emulated"]["kind"] == "emulated"
     assert {k: v for k, v in kept.items() if k != "accuracy_emulated"} == {
         k: v for k, v in bundle.manifest.items() if k != "accuracy_emulated"

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgecompile import target
-from edgecompile.calibrate_board import calibrate_board
+from edgecompile.bundles.calibrate_board import calibrate_board
 from edgecompile.cli.main import cli
 from edgecompile.counts.count_artifact import Counted
 from edgecompile.errors import DataError, FetchError, RecipeError

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from edgecompile.bundles.read_bundle import read_bundle
 from edgecompile.cli.main import cli
 from edgecompile.files import sha256
-from edgecompile.open_bundle import open_bundle
 
 HERE = sys.executable
 
@@ -27,7 +27,7 @@ def test_its_numbers_are_in_the_profile(bundle: Path, far: Any) -> None:
         "--watts", "off", "--json",
     )  # fmt: skip
     assert done.exit_code == 0, done.output
-    opened = open_bundle(bundle)
+    opened = read_bundle(bundle)
     numbers = opened.profile["numbers"]
     latencies = [n for n in numbers if n["name"] == "latency_p50"]
     assert {(n["kind"], n["model"], n["sequence"]) for n in latencies} == {
@@ -49,7 +49,7 @@ def test_its_energy_is_in_the_profile(bundle: Path, far: Any, tmp_path: Path) ->
         "--watts", f"command:{HERE} '{meter}'",
     )  # fmt: skip
     assert done.exit_code == 0, done.output
-    (energy,) = [n for n in open_bundle(bundle).profile["numbers"] if n["name"] == "energy"]
+    (energy,) = [n for n in read_bundle(bundle).profile["numbers"] if n["name"] == "energy"]
     assert energy["kind"] == "measured"
     assert "3.50 W at work, 3.50 W idle" in energy["how"]
     assert 0 < energy["low"] <= energy["value"] <= energy["high"]

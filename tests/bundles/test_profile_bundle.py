@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from edgecompile import files, pipeline, target
+from edgecompile.bundles.profile_bundle import profile_emulated, profile_here, replace_latencies
+from edgecompile.bundles.read_bundle import read_bundle
+from edgecompile.bundles.rewrite_bundle import rewrite_bundle
 from edgecompile.errors import EmulationError, GateError, ModelError, SmokeError
 from edgecompile.host import read_host, why_not
-from edgecompile.open_bundle import open_bundle, rewrite_bundle
-from edgecompile.profile_bundle import profile_emulated, profile_here, replace_latencies
 from edgecompile.recipe import GateTable, ProfileTable, Recipe
 
 
@@ -63,7 +64,7 @@ def test_a_builds_own_latencies_stay(build: Callable[[str], Path]) -> None:
 
 def test_latencies_take_the_place_of_unknown_ones(build: Callable[[str], Path]) -> None:
     """A board that runs smoke.py fills the nulls; the bundle stays whole."""
-    bundle = open_bundle(build("raspberry-pi-5" if read_host().isa != "aarch64" else "x86-64"))
+    bundle = read_bundle(build("raspberry-pi-5" if read_host().isa != "aarch64" else "x86-64"))
     row = {"cpu": "a board", "isa": "aarch64", "runtime": "onnxruntime 1.32.0"}
     number = {"name": "latency_p50", "value": 3.0, "kind": "measured", "model": "artifact"}
     profile = replace_latencies(bundle.profile, [number], row)
@@ -71,7 +72,7 @@ def test_latencies_take_the_place_of_unknown_ones(build: Callable[[str], Path]) 
     assert latencies == [3.0]
     assert any(n["name"] == "size" for n in profile["numbers"])
     rewrite_bundle(bundle, profile=profile)
-    assert open_bundle(bundle.folder).profile["host"] == row
+    assert read_bundle(bundle.folder).profile["host"] == row
     assert smoke(bundle.folder) == 0
     assert not list(bundle.folder.glob(".*"))
 
@@ -94,18 +95,18 @@ def test_what_is_no_bundle_or_another_is_named(build: Callable[[str], Path]) -> 
     """One line each: no manifest, a changed file, a runtime that is too old."""
     folder = build("aarch64")
     with pytest.raises(ModelError, match=r"dist: is no bundle: manifest\.json cannot be read"):
-        open_bundle(folder.parent)
+        read_bundle(folder.parent)
     manifest = (folder / "manifest.json").read_text()
     (folder / "manifest.json").write_text(manifest.replace('">=1.17"', '">=99.1"'))
     with pytest.raises(SmokeError, match=r"here: runtime: onnxruntime .* is too old"):
         profile_here(folder, silent)
     (folder / "manifest.json").write_text(manifest.replace('"golden.npz":', '"../golden.npz":'))
     with pytest.raises(ModelError, match="is not the file that was built"):
-        open_bundle(folder)
+        read_bundle(folder)
     (folder / "manifest.json").write_text(manifest)
     (folder / "profile.json").write_text("{}")
     with pytest.raises(ModelError, match=r"profile\.json: is not the file that was built"):
-        open_bundle(folder)
+        read_bundle(folder)
 
 
 def test_a_pc_is_no_board(build: Callable[[str], Path]) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecompile import target
+from edgecompile.bundles.read_bundle import ReadBundle, read_bundle
+from edgecompile.bundles.rewrite_bundle import rewrite_bundle
+from edgecompile.bundles.smoke_result import accuracy_of, failure, latency_numbers, read_result
 from edgecompile.errors import EmulationError, SmokeError
 from edgecompile.host import read_host, why_not
-from edgecompile.open_bundle import OpenBundle, open_bundle, rewrite_bundle
-from edgecompile.smoke_result import accuracy_of, failure, latency_numbers, read_result
 
 if TYPE_CHECKING:
     from edgecompile.emulate.userland import Say
@@ -25,7 +26,7 @@ TIME_LIMIT_S = 3600
 class Profiled:
     """What smoke.py found and where, "measured" or "emulated", and what was kept of it."""
 
-    bundle: OpenBundle
+    bundle: ReadBundle
     result: Mapping[str, Any]
     kind: str
     where: str
@@ -55,7 +56,7 @@ def profile_here(folder: Path, say: "Say") -> Profiled:
     A build on such a machine has timed the artifact in turn with the float model: that says more,
     and stays. Raises GateError where the answers are wrong, SmokeError where nothing can be said.
     """
-    bundle = open_bundle(folder)
+    bundle = read_bundle(folder)
     here, host = "here", read_host()
     say("profile", f"running {bundle.target}'s smoke.py here")
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
@@ -86,13 +87,13 @@ def profile_emulated(folder: Path, say: "Say") -> Profiled:
     """
     from dataclasses import asdict
 
-    from edgecompile.count_bundle import count_bundle, replace_numbers
+    from edgecompile.bundles.count_bundle import count_bundle, replace_numbers
     from edgecompile.emulate.smoke_test import how, run_smoke_test
     from edgecompile.emulate.userland import open_userland
     from edgecompile.energy.energy_numbers import with_energy
     from edgecompile.judge_on_board import ARCHITECTURE
 
-    bundle = open_bundle(folder)
+    bundle = read_bundle(folder)
     board = target.load(bundle.target)
     if board.cpu is None or board.isa not in ARCHITECTURE:
         known = [name for name in target.names() if target.load(name).cpu is not None]

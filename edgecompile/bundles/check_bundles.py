@@ -7,7 +7,7 @@ from pathlib import Path
 from edgecompile.budgets.find_line import find_line
 from edgecompile.budgets.judge import ANSWERS, Verdict, failed, judge
 from edgecompile.budgets.table import budgets_of, override
-from edgecompile.bundle import ReadBundle, read_bundle
+from edgecompile.bundles.read_bundle import ReadBundle, read_bundle
 from edgecompile.errors import BudgetError
 from edgecompile.files import MANIFEST
 from edgecompile.recipe import Recipe
@@ -44,7 +44,7 @@ def judge_bundle(bundle: ReadBundle, wishes: Wishes) -> list[Verdict]:
 
 def _answers(bundle: ReadBundle) -> Verdict:
     """Hold the artifact's answers to the golden vectors, given here, against what the build saw."""
-    from edgecompile.golden import DRIFT, answer, read_golden, scores
+    from edgecompile.bundles.run_golden import DRIFT, answer, read_golden, scores
 
     golden = read_golden(bundle)
     mean = float(scores(bundle, golden, answer(bundle, golden)).mean())

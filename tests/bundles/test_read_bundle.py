@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edgecompile.bundle import read_bundle
+from edgecompile.bundles.read_bundle import read_bundle
 from edgecompile.errors import BundleError
 
 Reseal = Callable[..., None]

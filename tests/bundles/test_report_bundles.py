@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgecompile import pipeline
-from edgecompile.bundle import read_bundle
+from edgecompile.bundles.read_bundle import read_bundle
 from edgecompile.cli.main import cli
 from edgecompile.recipe import GateTable, ProfileTable, Recipe
 from edgecompile.report.html import page

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecompile import target
+from edgecompile.bundles.profile_bundle import Profiled
+from edgecompile.bundles.read_bundle import read_bundle
+from edgecompile.bundles.rewrite_bundle import rewrite_bundle
+from edgecompile.bundles.smoke_result import latency_numbers
 from edgecompile.energy.carbon import read_grid
 from edgecompile.energy.energy_numbers import with_energy
 from edgecompile.energy.model_energy import measured_energy
-from edgecompile.open_bundle import open_bundle, rewrite_bundle
-from edgecompile.profile_bundle import Profiled
 from edgecompile.remote.profile_on import Measured, Request, profile_on
-from edgecompile.smoke_result import latency_numbers
 
 if TYPE_CHECKING:
     from edgecompile.profile.profile_host import Number
@@ -42,7 +43,7 @@ def profile_on_board(folder: Path, wishes: Wishes, say: Say) -> Profiled:
 
     Raises RemoteError, GateError, SmokeError; the bundle is then as it was.
     """
-    bundle = open_bundle(folder)
+    bundle = read_bundle(folder)
     board = target.load(bundle.target)
     table = bundle.manifest.get("recipe", {}).get("profile", {})
     country = wishes.country or str(table.get("country", ""))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgecompile.bundle import ReadBundle, read_bundle
+from edgecompile.bundles.read_bundle import ReadBundle, read_bundle
 from edgecompile.errors import MissingRuntimeError, OutputError
 from edgecompile.files import MANIFEST, sha256, write_json
 from edgecompile.profile.read_profile import read_profile

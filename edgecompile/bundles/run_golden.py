@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from edgecompile.bundle import ReadBundle
+from edgecompile.bundles.read_bundle import ReadBundle
 from edgecompile.errors import BundleError, MissingRuntimeError
 
 if TYPE_CHECKING:

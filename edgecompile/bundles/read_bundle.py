@@ -13,10 +13,11 @@ from typing import Any, NoReturn
 
 from edgecompile.errors import BundleError
 from edgecompile.files import MANIFEST, sha256
+from edgecompile.profile.read_profile import read_profile
 
 PROFILE = "profile.json"
-SCHEMAS = {MANIFEST: 1, PROFILE: 2}
-"""The newest schema of each file that this edgecompile reads."""
+SCHEMA = 1
+"""The newest schema of a manifest that this edgecompile reads."""
 MOST_BYTES = 64 << 20
 """Of a JSON file; a manifest of BERT-large has half a megabyte."""
 MOST_FILES = 1000
@@ -24,7 +25,6 @@ LARGEST = 1e300
 TEXTS = ("edgecompile", "model", "target", "engine", "runtime", "built_with", "artifact")
 TABLES = ("accuracy", "golden", "recipe", "inputs", "quantization", "files")
 """The keys of a manifest that are read without asking."""
-KINDS = ("measured", "emulated", "modelled", None)
 BUILD_AGAIN = "build it again, or copy it again"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -46,6 +46,11 @@ class ReadBundle:
         return self.folder.resolve().name
 
     @property
+    def target(self) -> str:
+        """Return the name of the target that it was built for."""
+        return str(self.manifest["target"])
+
+    @property
     def artifact(self) -> Path:
         """Return the file that the engine loads."""
         return self.folder / str(self.manifest["artifact"])
@@ -59,7 +64,7 @@ def artifact_hash(bundle: ReadBundle) -> str:
 def read_bundle(folder: Path) -> ReadBundle:
     """Read a bundle; raise BundleError, one line, where it is not what a build has written.
 
-    >>> from edgecompile.bundle import read_bundle
+    >>> from edgecompile.bundles.read_bundle import read_bundle
     >>> read_bundle(Path("nowhere"))
     Traceback (most recent call last):
     edgecompile.errors.BundleError: nowhere: no bundle: there is no manifest.json; give the folder\
@@ -76,9 +81,7 @@ def read_bundle(folder: Path) -> ReadBundle:
     _check_manifest(path, manifest)
     for name, expected in manifest["files"].items():
         _check_file(folder, name, expected)
-    profile = _read_json(folder / PROFILE)
-    _check_profile(folder / PROFILE, profile)
-    return ReadBundle(folder, manifest, profile)
+    return ReadBundle(folder, manifest, read_profile(folder / PROFILE))
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -93,12 +96,12 @@ def _read_json(path: Path) -> dict[str, Any]:
         _refuse(path, f"is not valid JSON ({error})")
     if not isinstance(value, dict):
         _refuse(path, "is no JSON object")
-    schema, newest = value.get("schema"), SCHEMAS[path.name]
+    schema = value.get("schema")
     if type(schema) is not int or schema < 1:
-        _refuse(path, f"has no schema number from 1 to {newest}")
-    if schema > newest:
+        _refuse(path, f"has no schema number from 1 to {SCHEMA}")
+    if schema > SCHEMA:
         msg = (
-            f"{path}: has schema {schema}, this edgecompile reads up to {newest}; upgrade"
+            f"{path}: has schema {schema}, this edgecompile reads up to {SCHEMA}; upgrade"
             " edgecompile"
         )
         raise BundleError(msg)
@@ -139,25 +142,6 @@ def _check_file(folder: Path, name: str, expected: object) -> None:
         _refuse(path, "is missing")
     if sha256(path) != expected:
         _refuse(path, "is not the file that was built: its hash differs from the manifest's")
-
-
-def _check_profile(path: Path, profile: Json) -> None:
-    """Check the numbers' form: a name, of a model, a value or null, a kind, how it was got."""
-    rows = profile.get("numbers")
-    if not isinstance(rows, list):
-        _refuse(path, "'numbers' is no list")
-    for place, row in enumerate(rows):
-        if not isinstance(row, dict):
-            _refuse(path, f"numbers[{place}] is no object")
-        for key in ("name", "unit", "how"):
-            if not isinstance(row.get(key), str):
-                _refuse(path, f"numbers[{place}]: '{key}' is no text")
-        for key in ("value", "low", "high"):
-            if row.get(key) is not None and not _is_number(row[key]):
-                _refuse(path, f"numbers[{place}]: '{key}' is no number")
-        if row.get("kind") not in KINDS or (row["kind"] is None) != (row.get("value") is None):
-            known = ", ".join(str(kind) for kind in KINDS[:-1])
-            _refuse(path, f"numbers[{place}]: a value's kind is one of {known}")
 
 
 def _is_number(value: object) -> bool:

@@ -1,0 +1,1 @@
+"""What is done with a bundle that stands: read it, check it, profile it, show it."""
