@@ -74,10 +74,6 @@ class FetchError(EdgeCompileError):
     """Something that could not be fetched or made in the user's cache."""
 
 
-class ProfileError(EdgeCompileError):
-    """A profile.json that no edgecompile wrote, or a newer one."""
-
-
 class DistillError(EdgeCompileError):
     """A training that cannot start, go on or be resumed."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from edgecompile.errors import ProfileError
+from edgecompile.errors import BundleError
 
 SCHEMA = 2
 KINDS = ("measured", "emulated", "modelled", None)
@@ -34,7 +34,7 @@ WEIGHT = {"layer": str, "does": str, "format": str, "bytes": int}
 
 
 def read_profile(path: Path) -> dict[str, Any]:
-    """Read a profile.json of schema 1 or 2; raise ProfileError, one line, for any other file."""
+    """Read a profile.json of schema 1 or 2; raise BundleError, one line, for any other file."""
     try:
         if path.stat().st_size > MOST_BYTES:
             _refuse(path, f"has more than {MOST_BYTES >> 20} MB")
@@ -136,4 +136,4 @@ def _no_number(word: str) -> NoReturn:
 
 def _refuse(path: Path, what: str) -> NoReturn:
     msg = f"{path}: {what}"
-    raise ProfileError(msg)
+    raise BundleError(msg)

@@ -13,7 +13,7 @@ from edgecompile import files, pipeline, target
 from edgecompile.bundles.profile_bundle import profile_emulated, profile_here, replace_latencies
 from edgecompile.bundles.read_bundle import read_bundle
 from edgecompile.bundles.rewrite_bundle import rewrite_bundle
-from edgecompile.errors import EmulationError, GateError, ModelError, SmokeError
+from edgecompile.errors import BundleError, EmulationError, GateError, SmokeError
 from edgecompile.host import read_host, why_not
 from edgecompile.recipe import GateTable, ProfileTable, Recipe
 
@@ -66,7 +66,8 @@ def test_latencies_take_the_place_of_unknown_ones(build: Callable[[str], Path]) 
     """A board that runs smoke.py fills the nulls; the bundle stays whole."""
     bundle = read_bundle(build("raspberry-pi-5" if read_host().isa != "aarch64" else "x86-64"))
     row = {"cpu": "a board", "isa": "aarch64", "runtime": "onnxruntime 1.32.0"}
-    number = {"name": "latency_p50", "value": 3.0, "kind": "measured", "model": "artifact"}
+    number = {"name": "latency_p50", "value": 3.0, "unit": "ms", "kind": "measured"}
+    number |= {"how": "by smoke.py", "model": "artifact"}
     profile = replace_latencies(bundle.profile, [number], row)
     latencies = [n["value"] for n in profile["numbers"] if n["name"] == "latency_p50"]
     assert latencies == [3.0]
@@ -94,18 +95,18 @@ def test_wrong_answers_are_the_gates(build: Callable[[str], Path]) -> None:
 def test_what_is_no_bundle_or_another_is_named(build: Callable[[str], Path]) -> None:
     """One line each: no manifest, a changed file, a runtime that is too old."""
     folder = build("aarch64")
-    with pytest.raises(ModelError, match=r"dist: is no bundle: manifest\.json cannot be read"):
+    with pytest.raises(BundleError, match=r"dist: no bundle: there is no manifest\.json"):
         read_bundle(folder.parent)
     manifest = (folder / "manifest.json").read_text()
     (folder / "manifest.json").write_text(manifest.replace('">=1.17"', '">=99.1"'))
     with pytest.raises(SmokeError, match=r"here: runtime: onnxruntime .* is too old"):
         profile_here(folder, silent)
     (folder / "manifest.json").write_text(manifest.replace('"golden.npz":', '"../golden.npz":'))
-    with pytest.raises(ModelError, match="is not the file that was built"):
+    with pytest.raises(BundleError, match=r"'files' has no hash of golden\.npz"):
         read_bundle(folder)
     (folder / "manifest.json").write_text(manifest)
     (folder / "profile.json").write_text("{}")
-    with pytest.raises(ModelError, match=r"profile\.json: is not the file that was built"):
+    with pytest.raises(BundleError, match=r"profile\.json: is not the file that was built"):
         read_bundle(folder)
 
 

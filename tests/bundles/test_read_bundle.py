@@ -94,25 +94,10 @@ def test_a_hostile_manifest_is_refused(
     assert told in refusal(bundle)
 
 
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        (lambda p: p.update(numbers={}), "'numbers' is no list"),
-        (lambda p: p["numbers"].append([]), "is no object"),
-        (lambda p: p["numbers"][0].update(name=1), "'name' is no text"),
-        (lambda p: p["numbers"][0].update(value="1"), "'value' is no number"),
-        (lambda p: p["numbers"][0].update(kind="guessed"), "kind is one of measured, emulated"),
-        (lambda p: p["numbers"][0].update(value=None), "kind is one of measured, emulated"),
-        (lambda p: p["numbers"][0].update(low=float("nan")), "NaN is no number"),
-        (lambda p: p["numbers"][0].update(low=float("inf")), "Infinity is no number"),
-    ],
-)
-def test_a_hostile_profile_is_refused(
-    change: Callable[[dict[str, Any]], object], told: str, bundle: Path, reseal: Reseal
-) -> None:
-    """A number without its kind is none."""
-    reseal(bundle, profile=change)
-    assert told in refusal(bundle)
+def test_a_hostile_profile_is_refused(bundle: Path, reseal: Reseal) -> None:
+    """One of the faults that tests/profile/test_read_profile.py tells apart."""
+    reseal(bundle, profile=lambda p: p["numbers"][0].update(kind="guessed"))
+    assert "kind" in refusal(bundle)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, "\udcff"])

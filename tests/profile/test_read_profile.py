@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edgecompile.errors import ProfileError
+from edgecompile.errors import BundleError
 from edgecompile.profile.read_profile import MOST_BYTES, SCHEMA, read_profile
 
 ROW = {"name": "load", "value": 1.0, "unit": "ms", "kind": "measured", "how": "once"}
@@ -36,7 +36,7 @@ def test_a_band_may_stand_without_a_value(tmp_path: Path) -> None:
 
 def test_a_newer_schema_names_both_numbers(tmp_path: Path) -> None:
     """And says what to do."""
-    with pytest.raises(ProfileError) as error:
+    with pytest.raises(BundleError) as error:
         read_profile(written(tmp_path, GOOD | {"schema": SCHEMA + 1}))
     line = f"has schema {SCHEMA + 1}, this edgecompile reads up to {SCHEMA}: install a newer one"
     assert str(error.value) == f"{tmp_path / 'profile.json'}: {line}"
@@ -78,7 +78,7 @@ def test_a_newer_schema_names_both_numbers(tmp_path: Path) -> None:
 )
 def test_anything_else_is_one_line(tmp_path: Path, wrong: Any) -> None:
     """Hostile files too: no traceback, no endless text."""
-    with pytest.raises(ProfileError) as error:
+    with pytest.raises(BundleError) as error:
         read_profile(written(tmp_path, wrong))
     line = str(error.value)
     assert line.startswith(f"{tmp_path / 'profile.json'}: ")
@@ -89,9 +89,9 @@ def test_anything_else_is_one_line(tmp_path: Path, wrong: Any) -> None:
 def test_a_huge_or_missing_file_is_not_read(tmp_path: Path) -> None:
     """Its size is looked at first."""
     path = tmp_path / "profile.json"
-    with pytest.raises(ProfileError, match="cannot be read"):
+    with pytest.raises(BundleError, match="cannot be read"):
         read_profile(path)
     with path.open("wb") as file:
         file.truncate(MOST_BYTES + 1)
-    with pytest.raises(ProfileError, match="has more than 32 MB"):
+    with pytest.raises(BundleError, match="has more than 32 MB"):
         read_profile(path)
