@@ -1,14 +1,15 @@
 """Compile a transformer for small machines: smaller, faster, and proven to answer the same.
 
-The Python interface has the command line's shape: `build`, `check`, `diff`. See edgecompile.api.
+The Python interface has the command line's shape: `build`, `check`, `diff`,
+`write_report`. See edgecompile.api.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgecompile.api import build, check, diff
+    from edgecompile.api import build, check, diff, write_report
 
-__all__ = ["__version__", "build", "check", "diff"]
+__all__ = ["__version__", "build", "check", "diff", "write_report"]
 __version__ = "0.1.0"
 
 

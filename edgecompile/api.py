@@ -1,4 +1,4 @@
-"""The Python interface, of the command line's shape: build, check, diff.
+"""The Python interface, of the command line's shape: build, check, diff, write_report.
 
 Errors are those of edgecompile.errors, each one line; their `exit_code` is the command line's.
 """
@@ -19,7 +19,7 @@ from edgecompile.pipeline import build as run
 from edgecompile.recipe import Recipe
 from edgecompile.recipe import read as read_recipe
 
-__all__ = ["Bundle", "Change", "Verdict", "build", "check", "diff"]
+__all__ = ["Bundle", "Change", "Verdict", "build", "check", "diff", "write_report"]
 
 Place = str | os.PathLike[str]
 Say = Callable[[str, str], None]
@@ -112,3 +112,13 @@ def _data(given: Place) -> str:
     from edgecompile.data.source import word_of
 
     return str(given) if word_of(str(given)) else str(Path(given).absolute())
+
+
+def write_report(*bundles: Place, output: Place | None = None) -> Path:
+    """Write the page of a bundle, into it, or of several that are compared; return its path.
+
+    By default "report.html". Raises BundleError; MissingRuntimeError without edgecompile[report].
+    """
+    from edgecompile.bundles.report_bundles import report
+
+    return report([Path(bundle) for bundle in bundles], Path(output) if output else None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecompile import target
 from edgecompile.bundles.read_bundle import ReadBundle, read_bundle
+from edgecompile.bundles.report_bundles import renew_report
 from edgecompile.bundles.rewrite_bundle import rewrite_bundle
 from edgecompile.bundles.smoke_result import accuracy_of, failure, latency_numbers, read_result
 from edgecompile.errors import EmulationError, SmokeError
@@ -73,6 +74,7 @@ def profile_here(folder: Path, say: "Say") -> Profiled:
     else:
         profile = replace_latencies(bundle.profile, latency_numbers(result), result)
         bundle, kept = rewrite_bundle(bundle, profile=profile), "its latencies, in profile.json"
+        renew_report(bundle.folder)
     where = f"{result['cpu']}, {result['runtime']}"
     return Profiled(bundle, result, "measured", where, kept)
 
@@ -113,6 +115,7 @@ def profile_emulated(folder: Path, say: "Say") -> Profiled:
     profile = replace_numbers(bundle.profile, counted)
     profile = with_energy(profile, board, country=country, a_day=a_day)
     bundle = rewrite_bundle(bundle, {**bundle.manifest, "accuracy_emulated": row}, profile)
+    renew_report(bundle.folder)
     kept = "its accuracy, in manifest.json; counts and modelled latency, in profile.json"
     return Profiled(bundle, result, "emulated", told, kept, counted["numbers"])
 

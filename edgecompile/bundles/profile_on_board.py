@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edgecompile import target
 from edgecompile.bundles.profile_bundle import Profiled
 from edgecompile.bundles.read_bundle import read_bundle
+from edgecompile.bundles.report_bundles import renew_report
 from edgecompile.bundles.rewrite_bundle import rewrite_bundle
 from edgecompile.bundles.smoke_result import latency_numbers
 from edgecompile.energy.carbon import read_grid
@@ -63,6 +64,7 @@ def profile_on_board(folder: Path, wishes: Wishes, say: Say) -> Profiled:
     a_day = wishes.a_day or int(table.get("inferences_a_day", 0))
     profile = with_energy(profile, board, energies, country, a_day)
     bundle = rewrite_bundle(bundle, profile=profile)
+    renew_report(bundle.folder)
     where = f"{found.board.name}, {found.result['runtime']}"
     what = "latencies and energy" if energies else "latencies"
     told = f"its {what}, in profile.json, in place of those of the build's machine"

@@ -2,10 +2,12 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgecompile.bundles.check_bundles import Wishes, judge_bundle
 from edgecompile.bundles.read_bundle import ReadBundle, read_bundle
 from edgecompile.errors import MissingRuntimeError, OutputError
 from edgecompile.files import MANIFEST, sha256, write_json
@@ -48,6 +50,13 @@ def report(folders: Sequence[Path], output: Path | None) -> Path:
     return path
 
 
+def renew_report(folder: Path) -> None:
+    """Write a bundle's page anew, if it has one, after its numbers have changed."""
+    if (folder / REPORT).is_file():
+        with suppress(MissingRuntimeError):
+            report([folder], None)
+
+
 def _names(folders: Sequence[Path], manifests: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the shortest names that tell bundles apart: target, model and target, or folder."""
     targets = [str(manifest["target"]) for manifest in manifests]
@@ -63,9 +72,11 @@ def _name(manifest: Mapping[str, Any]) -> str:
 
 def _shown(bundle: "Bundle | ReadBundle", name: str) -> "Shown":
     from edgecompile.report.html.sections import Shown, read_samples
+    from edgecompile.report.html.verdicts import of_budget
 
-    profile = read_profile(bundle.folder / PROFILE)
-    return Shown(name, bundle.manifest, profile, read_samples(bundle.folder))
+    read = ReadBundle(bundle.folder, bundle.manifest, read_profile(bundle.folder / PROFILE))
+    budget = of_budget(judge_bundle(read, Wishes()))
+    return Shown(name, read.manifest, read.profile, read_samples(read.folder), budget)
 
 
 def _add_hash(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -102,7 +102,8 @@ def _accuracy(manifest: Mapping[str, Any]) -> Iterator[Verdict]:
     if "mean" in there and floor is not None:
         lost = max(0.0, float(there["here"]["mean"]) - float(there["mean"]))
         state = GOOD if mean - lost >= floor else BAD
-        what = f"{metric} on a CPU without VNNI, at least {float(floor):.4g}"
+        where = there.get("on", "on a CPU without VNNI")
+        what = f"{metric} {where}, at least {float(floor):.4g}"
         found = f"{float(there['mean']):.4f}"
         yield Verdict(state, what, found, f"emulated: {there['samples']} samples", gate=True)
 
