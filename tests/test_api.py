@@ -13,7 +13,7 @@ import edgecompile
 from edgecompile import api
 from edgecompile.errors import BudgetError, RecipeError
 
-MODULES = ("api", "bundle", "budgets.table", "budgets.judge", "compare.change")
+MODULES = ("api", "bundles.read_bundle", "budgets.table", "budgets.judge", "compare.change")
 MODULES += ("compare.significance", "report.finding")
 
 

@@ -1,7 +1,8 @@
 """Decoders and encoder-decoders: what each part is fed comes from the float graphs."""
 
-import importlib.util
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -223,14 +224,11 @@ def test_a_decoder_without_logits_cannot_answer(graphs: dict[str, ir.Model], gra
 # ------------------------------------------------------------------ the whole way
 
 
-def smoke(folder: Path) -> Any:
-    """Load a bundle's own check."""
-    spec = importlib.util.spec_from_file_location("smoke", folder / "smoke.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def check(folder: Path) -> None:
+    """Run a bundle's own check, as a device does."""
+    command = [sys.executable, "-I", folder / "smoke.py"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_decoder_gets_a_gated_bundle_that_checks_itself(
@@ -244,7 +242,7 @@ def test_a_decoder_gets_a_gated_bundle_that_checks_itself(
     )
     assert bundle.folder.name == "decoder-x86-64"
     assert bundle.manifest["accuracy"]["metric"] == "next-token"
-    smoke(bundle.folder).main()
+    check(bundle.folder)
     timed = {(n.get("phase"), n["sequence"]) for n in bundle.profile["numbers"] if "phase" in n}
     assert timed == {("decode", 8), ("prefill", 8)}
     with np.load(bundle.folder / "golden.npz") as golden:
@@ -274,6 +272,6 @@ def test_each_part_gets_a_bundle_of_its_own(
         stages = [step["name"] for step in bundle.manifest["steps"]]
         assert stages.count("decide-plan") == 1
         assert json.loads((bundle.folder / "manifest.json").read_text()) == bundle.manifest
-        smoke(bundle.folder).main()
+        check(bundle.folder)
     seen = {n["phase"] for n in bundles[2].profile["numbers"] if "phase" in n}
     assert seen == {"decode"}

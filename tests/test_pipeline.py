@@ -59,7 +59,8 @@ def test_every_target_gets_a_whole_bundle(
     files = {path.name for path in bundle.folder.iterdir()}
     records = {"profile.json", "manifest.json", "samples.json", "report.html"}
     artifact = engines.engine(bundle.manifest["engine"]).ARTIFACT
-    assert files == {artifact, "tokenizer.json", "golden.npz", "smoke.py", "watts.py"} | records
+    programs = {"smoke.py", "watts.py"} | ({"interpret.py"} if ".tflite" in artifact else set())
+    assert files == {artifact, "tokenizer.json", "golden.npz"} | programs | records
     written = json.loads((bundle.folder / "manifest.json").read_text())
     assert written == bundle.manifest
     assert set(written["files"]) == files - {"manifest.json"}

@@ -91,8 +91,8 @@ def test_classifiers_become_int8(
 
 def test_smoke_checks_the_bundle(bundle: pipeline.Bundle) -> None:
     """On the device numpy and tflite-runtime are enough."""
-    code = "import runpy, sys; sys.path.insert(0, sys.argv[1]);"
-    code += "runpy.run_path(sys.argv[2], None, '__main__')"
+    code = "import runpy, sys; _, wheels, program = sys.argv; sys.argv[1:] = [];"
+    code += "sys.path.insert(0, wheels); runpy.run_path(program, None, '__main__')"
     command = [worker.python(), "-I", "-S", "-c", code, worker.wheels(), bundle.folder / "smoke.py"]
     done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgecompile.report import counts
 from edgecompile.report.html import verdicts as judge
 from edgecompile.report.html.figures.latency import draw_latency
 from edgecompile.report.html.figures.operators import draw_operators
@@ -73,6 +74,8 @@ def section(bundle: Shown, key: str) -> dict[str, Any]:
         ),
         "latency": _latency_charts(profile, charts),
         "latencies": _latency_table(profile),
+        "counted": list(counts.rows_of(profile["numbers"])),
+        "counted_how": _how_counted(profile),
         "size_chart": charts.draw("size", "bytes by layer and format", lambda: draw_size(weights)),
         "formats": list(rows_of(profile, "weight_bytes", model="artifact")),
         "weights": weights[:TOP_LAYERS],
@@ -109,6 +112,12 @@ class _Charts:
         with style():
             figure = draw()
         return "" if figure is None else to_svg(figure, f"{self.key}-{name}", description)
+
+
+def _how_counted(profile: Row) -> list[str]:
+    """Return how instructions were counted and times modelled, and what could not be."""
+    rows = [row for row in profile["numbers"] if row["name"] in ("instructions", "latency")]
+    return list(dict.fromkeys(str(row["how"]) for row in rows))
 
 
 def _warnings(manifest: Mapping[str, Any], profile: Row) -> list[str]:
