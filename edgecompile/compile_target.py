@@ -103,7 +103,9 @@ def compile_for(
     from edgecompile.evaluate import accuracy, without_vnni
 
     engine = engines.engine(board.engine)
-    prepared = replace(prepared, plan=engines.fit_plan(prepared.plan, board))
+    plan = engines.fit_plan(prepared.plan, board)
+    plan = engines.observe(plan, board, prepared.model, prepared.data.calibration)
+    prepared = replace(prepared, plan=plan)
     tried = attempt(board, prepared, prepared.plan, folder, trace)
     climbed: dict[str, Any] = {}
     if not passes_gate(prepared, tried.worse) and prepared.plan.activations:
@@ -111,6 +113,8 @@ def compile_for(
     golden, found, plan = prepared.data.golden, tried.accuracy, tried.plan
     floor = floor_of(prepared, found)
     profile = _profile(board, prepared, folder / tried.names[0], trace)
+    profile["numbers"] += engines.numbers(board, folder / tried.names[0])
+    toolchain = engines.toolchain_record(board)
     kept = slice(0, bundles.how_many(golden, prepared.expected))
     seen = accuracy.compare(
         found.metric, tried.answers[kept], prepared.expected[kept], golden[kept], prepared.outputs
@@ -132,6 +136,7 @@ def compile_for(
         "engine": board.engine,
         "runtime": board.runtime,
         "built_with": f"{board.engine} {engine.runtime_version()}",
+        **({"toolchain": dict(toolchain)} if toolchain else {}),
         "artifact": names[0],
         "accuracy": asdict(found) | {"floor": floor, "kind": "measured", "how": engine.HOW},
         "accuracy_emulated": without_vnni.table(tried.emulated),
@@ -186,6 +191,9 @@ def _climb(
     engine = engines.engine(board.engine)
     model, plan = prepared.model, prepared.plan
     what = f"{board.name}: {shortfall(prepared, failed.accuracy, failed.emulated)}"
+    if not engine.RUNGS:
+        msg = f"{what}; no {board.name} bundle was written; {engine.NO_LADDER}"
+        raise GateError(msg)
     trace.say("ladder", f"{what}; measuring what each layer loses")
     feeds = list(itertools.islice(prepared.data.calibration, SAMPLES))
     ask = _ask_artifact(board, prepared, feeds) if engine.ROUNDS_OUTPUTS else None
