@@ -161,6 +161,14 @@ def factors_are_split(model: ir.Model) -> str | None:
     return None if FACTORS_SPLIT in model.metadata_props else "they are not split yet"
 
 
+def no_reduce_l2(model: ir.Model) -> str | None:
+    """No ReduceL2 is left."""
+    for node in model.graph:
+        if node.op_type == "ReduceL2" and not node.domain:
+            return f"node '{node.name}' is a ReduceL2"
+    return None
+
+
 def tables_are_split(model: ir.Model) -> str | None:
     """Every large embedding table has columns of one range."""
     return None if "tables_are_split" in model.metadata_props else "their columns differ"

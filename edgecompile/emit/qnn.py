@@ -38,9 +38,12 @@ WITHOUT_VNNI: dict[str, str] = {}
 ROUNDS_OUTPUTS = FIXED_SHAPES = ONE_LENGTH = True
 """The binary holds one graph; its length is the longest of [shapes] sequence."""
 HOW = "the artifact executed by Qualcomm's HTP emulator on x86 (onnxruntime-qnn), texts padded"
+JUDGES = 16
+"""Golden samples that judge: the emulator takes a second or more for each."""
 COMPILE_LIMIT_S, EMULATE_LIMIT_S = 900.0, 3600.0
 BAD_LINES = ("falling back to CPU", "backendValidateOpConfig", "libQnnCpu.so")
 """What its log says where all seems well and is not."""
+MOST_NAMED = 4
 REFUSED = "assigned to the default CPU EP"
 """What strict mode says where the HTP does not take an operator."""
 
@@ -71,7 +74,7 @@ def write(
             run_worker(_python(), WORKER, request, place, time_limit_s=COMPILE_LIMIT_S)
         except WorkerError as error:
             if REFUSED in str(error):
-                raise UnsupportedError(_refusal(error)) from error
+                raise UnsupportedError(_refusal(request, place)) from error
             raise
         _check(place / "out", (place / LOG).read_text(encoding="utf-8", errors="replace"))
         _label(place / "out" / ARTIFACT, metadata)
@@ -90,9 +93,23 @@ def _python() -> Path:
     return open_venv(TOOLCHAIN, lambda _stage, _line: None)
 
 
-def _refusal(error: WorkerError) -> str:
-    """Return the line that names what the HTP does not take."""
-    return f"qnn: the HTP does not take this graph, and nothing may run on a CPU: {error}"
+def _refusal(request: Mapping[str, Any], place: Path) -> str:
+    """Name what the HTP does not take: what another compilation leaves beside its contexts."""
+    import onnx
+
+    from edgecompile.toolchain.worker import run_worker
+
+    loose = {**request, "strict": False, "artifact": "loose.onnx"}
+    run_worker(_python(), WORKER, loose, place, time_limit_s=COMPILE_LIMIT_S)
+    nodes = onnx.load(place / "loose.onnx").graph.node
+    taken = ("EPContext", "QuantizeLinear", "DequantizeLinear")
+    left = [f"'{node.name}' ({node.op_type})" for node in nodes if node.op_type not in taken]
+    more = f" and {len(left) - MOST_NAMED} more" if len(left) > MOST_NAMED else ""
+    named = ", ".join(left[:MOST_NAMED]) + more or "an operator"
+    return (
+        f"qnn: the NPU does not take {named}, and nothing may run on the CPU; choose another target"
+        " for this model"
+    )
 
 
 def _check(folder: Path, log: str) -> None:

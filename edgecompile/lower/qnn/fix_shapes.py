@@ -13,6 +13,7 @@ from edgecompile.facts import (
     SHAPES_INFERRED,
     no_attention,
     no_constant_nodes,
+    no_reduce_l2,
     shapes_inferred,
     tables_are_split,
 )
@@ -21,7 +22,7 @@ from edgecompile.passes import rewrite
 from edgecompile.target import Target
 
 
-@rewrite(needs=[no_attention, tables_are_split], gives=[shapes_inferred, no_constant_nodes])
+@rewrite(needs=[no_attention, no_reduce_l2, tables_are_split], gives=[shapes_inferred, no_constant_nodes])
 def fix_shapes(model: ir.Model, target: Target) -> ir.Model:
     """Bind the inputs' axes, then compute what depended on them alone."""
     model = model.clone()
