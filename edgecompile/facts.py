@@ -22,6 +22,8 @@ LENGTHS = "edgecompile.lengths"
 """Metadata key: the token counts that an artifact is written for, ascending, commas between."""
 CHIP = "edgecompile.chip"
 """Metadata key: what the vendor's compiler calls the chip, `key=value` with spaces between."""
+TEXT_AXES = "edgecompile.text_axes"
+"""Metadata key: which axis of an output counts tokens, {name: axis} in JSON."""
 ROLE = "edgecompile.role"
 """Metadata key of a node: "masked", that padding's scores are lowered there."""
 SWAP = [0, 2, 1]

@@ -154,8 +154,7 @@ def test_an_unknown_engine_is_named(folder: Path, name: str, line: str) -> None:
 def test_a_table_of_no_engine_is_named(folder: Path) -> None:
     """A slip in a table's name, and a preferred engine without a table."""
     assert message(folder, GOOD + OTHER.replace("[openvino]", "[openvno]")) == (
-        "T: no engine named 'openvno'; did you mean 'openvino'?"
-        f" known: {', '.join(ENGINES)}"
+        f"T: no engine named 'openvno'; did you mean 'openvino'? known: {', '.join(ENGINES)}"
     )
     assert message(folder, GOOD.partition("[onnxruntime]")[0]) == (
         "T: engine is 'onnxruntime', but there is no table [onnxruntime]"

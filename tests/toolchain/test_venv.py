@@ -152,7 +152,7 @@ def test_a_host_that_cannot_run_it_is_told_why(
 
 
 def test_commands_list_check_and_name_what_is_unknown(tiny: Path) -> None:
-    """list and doctor need no network; a wrong name lists the right ones."""
+    """List and doctor need no network; a wrong name lists the right ones."""
     assert tiny.is_dir()
     listed = CliRunner().invoke(cli, ["toolchain", "list"])
     assert "tiny 1.0: not installed" in listed.output

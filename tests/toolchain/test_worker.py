@@ -37,9 +37,7 @@ def work(body: str, folder: Path, seconds: float = 60, limit: int = 0) -> Any:
     file.write_text(f"{HEAD}def work(request):\n{lines}", encoding="utf-8")
     request = {"a": 20}
     python = Path(sys.executable)
-    return run_worker(
-        python, file, request, folder, time_limit_s=seconds, memory_limit_bytes=limit
-    )
+    return run_worker(python, file, request, folder, time_limit_s=seconds, memory_limit_bytes=limit)
 
 
 def test_it_answers_over_json_and_its_log_stays(folder: Path) -> None:
