@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
+from edgecompile.activation_widths import choose_widths, moves, source
 from edgecompile.facts import INT8, linears_are_int8, no_standard_gelu, tokens_are_flat
 from edgecompile.graph import Array, FloatArray, add_initializer, present, sweep, weight_array
 from edgecompile.lower.onnxruntime.quantize_linears import EQUALISED_SUFFIX
 from edgecompile.lower.qnn.apply_equalisation import FREE, plain
 from edgecompile.lower.qnn.flatten_tokens import FLAT
-from edgecompile.lower.qnn.widths import choose_widths, moves, source
 from edgecompile.passes import rewrite
 from edgecompile.plan import Activation, Plan, affine
 from edgecompile.rounding import quantize_weight
