@@ -115,6 +115,7 @@ def compile_for(
     profile = _profile(board, prepared, folder / tried.names[0], trace)
     profile["numbers"] += engines.numbers(board, folder / tried.names[0])
     toolchain = engines.toolchain_record(board)
+    kind = "emulated" if hasattr(engine, "answer_all") else "measured"
     kept = slice(0, bundles.how_many(golden, prepared.expected))
     seen = accuracy.compare(
         found.metric, tried.answers[kept], prepared.expected[kept], golden[kept], prepared.outputs
@@ -138,7 +139,7 @@ def compile_for(
         "built_with": f"{board.engine} {engine.runtime_version()}",
         **({"toolchain": dict(toolchain)} if toolchain else {}),
         "artifact": names[0],
-        "accuracy": asdict(found) | {"floor": floor, "kind": "measured", "how": engine.HOW},
+        "accuracy": asdict(found) | {"floor": floor, "kind": kind, "how": engine.HOW},
         "accuracy_emulated": without_vnni.table(tried.emulated),
         "golden": {"file": bundles.GOLDEN, **asdict(seen)},
         "route": prepared.source.route,
