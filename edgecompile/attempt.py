@@ -49,11 +49,11 @@ def attempt(
 
     trace = trace or Trace()
     names = emit(board, prepared, plan, folder, trace)
-    golden = prepared.data.golden
+    most = getattr(engines.engine(board.engine), "JUDGES", None)
+    golden = prepared.data.golden[:most]
     asked = f"{len(golden)} {prepared.data.judges}"
     trace.say("evaluate", f"{board.name}: running the artifact on {asked}")
-    run = engines.engine(board.engine).runner(folder / names[0])
-    answers = [run(feed) for feed in golden]
+    answers = engines.answer(board, folder / names[0], golden)
     metric = accuracy.metric_of(prepared.outputs, prepared.expected[0])
 
     def judge(given: "Answers") -> "Accuracy":

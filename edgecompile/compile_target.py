@@ -107,7 +107,9 @@ def compile_for(
     from edgecompile.evaluate import accuracy, emulated
 
     engine = engines.engine(board.engine)
-    prepared = replace(prepared, plan=engines.fit_plan(prepared.plan, board))
+    plan = engines.fit_plan(prepared.plan, board)
+    plan = engines.observe(plan, board, prepared.model, prepared.data.calibration)
+    prepared = replace(prepared, plan=plan)
     tried = attempt(board, prepared, prepared.plan, folder, trace)
     climbed: dict[str, Any] = {}
     if not passes_gate(prepared, tried.worse) and prepared.plan.activations:
@@ -115,6 +117,9 @@ def compile_for(
     golden, found, plan = prepared.data.golden, tried.accuracy, tried.plan
     floor = floor_of(prepared, found)
     profile = _profile(board, prepared, folder / tried.names[0], trace)
+    profile["numbers"] += engines.numbers(board, folder / tried.names[0])
+    toolchain = engines.toolchain_record(board)
+    kind = "emulated" if hasattr(engine, "answer_all") else "measured"
     kept = slice(0, bundles.how_many(golden, prepared.expected))
     seen = accuracy.compare(
         found.metric, tried.answers[kept], prepared.expected[kept], golden[kept], prepared.outputs
@@ -137,8 +142,9 @@ def compile_for(
         "engine": board.engine,
         "runtime": board.runtime,
         "built_with": f"{board.engine} {engine.runtime_version()}",
+        **({"toolchain": dict(toolchain)} if toolchain else {}),
         "artifact": names[0],
-        "accuracy": asdict(found) | {"floor": floor, "kind": "measured", "how": engine.HOW},
+        "accuracy": asdict(found) | {"floor": floor, "kind": kind, "how": engine.HOW},
         "accuracy_emulated": emulated.table(tried.emulated),
         "golden": {"file": bundles.GOLDEN, **asdict(seen), "tokens": _tokens(prepared)},
         "route": prepared.source.route,
@@ -200,6 +206,9 @@ def _climb(
     engine = engines.engine(board.engine)
     model, plan = prepared.model, prepared.plan
     what = f"{board.name}: {shortfall(prepared, failed.accuracy, failed.emulated)}"
+    if not engine.RUNGS:
+        msg = f"{what}; no {board.name} bundle was written; {engine.NO_LADDER}"
+        raise GateError(msg)
     trace.say("ladder", f"{what}; measuring what each layer loses")
     feeds = list(itertools.islice(prepared.data.calibration, SAMPLES))
     ask = _ask_artifact(board, prepared, feeds) if engine.ROUNDS_OUTPUTS else None

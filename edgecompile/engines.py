@@ -5,15 +5,21 @@ PACKAGE, ISAS, ROUNDS_OUTPUTS, FIXED_SHAPES.
 """
 
 import importlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgecompile.errors import MissingRuntimeError, UnsupportedError
 from edgecompile.recipe import WEIGHT_SCHEMES, Recipe
 from edgecompile.target import Target, version
 
 if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from edgecompile.data.feed import Feed
+    from edgecompile.graph import FloatArray
     from edgecompile.plan import Plan
 
 REFERENCE = "onnxruntime"
@@ -34,8 +40,36 @@ def check_installed(target: Target) -> None:
         raise MissingRuntimeError(target.engine, fault, f"{package}{target.runtime}")
 
 
+def open_toolchain(target: Target, say: Callable[[str, str], None]) -> None:
+    """Install the vendor's compiler that an engine needs, if it is not there."""
+    from edgecompile.toolchain.venv import open_venv
+
+    if name := getattr(engine(target.engine), "TOOLCHAIN", ""):
+        open_venv(name, say)
+
+
+def toolchain_record(target: Target) -> Mapping[str, Any]:
+    """Return what the manifest says of the vendor's compiler: versions, lock, licences."""
+    from edgecompile.toolchain.venv import installed
+
+    name = getattr(engine(target.engine), "TOOLCHAIN", "")
+    return (installed(name) if name else None) or {}
+
+
+def numbers(target: Target, artifact: Path) -> list[dict[str, Any]]:
+    """Return what an engine tells of its artifact for the profile: the NPU's share, say."""
+    own = getattr(engine(target.engine), "numbers", None)
+    found: list[dict[str, Any]] = own(artifact) if own is not None else []
+    return found
+
+
 def check_scheme(target: Target, scheme: str) -> None:
     """Say so if a target's engine, or the oldest runtime that its file allows, lacks a scheme."""
+    if scheme == "none" and getattr(engine(target.engine), "ONLY_ROUNDED", False):
+        msg = (
+            f"{target.name}: {target.engine} is made in int8 only; ask for [quantize] scheme 'int8'"
+        )
+        raise UnsupportedError(msg)
     if scheme not in WEIGHT_SCHEMES:
         return
     runs = engine(target.engine).WEIGHTS
@@ -68,8 +102,36 @@ def fit_lengths(target: Target, recipe: Recipe, longest: int) -> Target:
     """
     if not engine(target.engine).FIXED_SHAPES:
         return target
+    target = replace(target, profile=recipe.quantize.profile)
+    if getattr(engine(target.engine), "ONE_LENGTH", False):
+        return replace(target, lengths=(longest,))
     wished = recipe.shapes.buckets or recipe.profile.sequence
     return replace(target, lengths=tuple(sorted({*(n for n in wished if n < longest), longest})))
+
+
+def observe(plan: "Plan", target: Target, model: "ir.Model", feeds: "Iterable[Feed]") -> "Plan":
+    """Return the plan with the ranges of all tensors, for an engine that rounds every one.
+
+    Such an engine has `observe`, and finds them in its own float form of the canonical model.
+    """
+    own = getattr(engine(target.engine), "observe", None)
+    if own is None or not plan.activations:
+        return plan
+    found: Plan = own(plan, target, model, feeds)
+    return found
+
+
+def answer(target: Target, artifact: Path, feeds: "Sequence[Feed]") -> "list[list[FloatArray]]":
+    """Return what an artifact answers to each feed.
+
+    An emulator that starts slowly has `answer_all`, which takes all feeds at once.
+    """
+    module = engine(target.engine)
+    if hasattr(module, "answer_all"):
+        answers: list[list[FloatArray]] = module.answer_all(artifact, feeds)
+        return answers
+    run = module.runner(artifact)
+    return [run(feed) for feed in feeds]
 
 
 def fit_plan(plan: "Plan", target: Target) -> "Plan":

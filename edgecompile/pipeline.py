@@ -31,6 +31,9 @@ def build(
     for boards in wanted:
         fastest.check_runs(boards, recipe.quantize.scheme)
     source = find_source(model)
+    for boards in wanted:
+        for board in boards:
+            engines.open_toolchain(board, trace.say)
     with files.output_folder(output):
         outputs = any(engines.rounds_outputs(board) for boards in wanted for board in boards)
         first = wanted[0][0]

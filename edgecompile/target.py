@@ -49,7 +49,9 @@ class Target:
 
     `activation` is the type that the engine's int8 kernels want ("uint8" or "int8"); `weight` is
     "int8", or "int8-pairs" where two products are summed in 16 bits and must not saturate.
-    `lengths` are the token counts that an engine of fixed shapes is written for: the build says.
+    `chip` is what the vendor's compiler calls the chip, in the engine's own words.
+    `lengths` are the token counts that an engine of fixed shapes is written for, `profile` the
+    recipe's choice between accuracy and speed on an NPU: the build says both.
     """
 
     name: str
@@ -65,7 +67,9 @@ class Target:
     power: Power | None = None
     latency: Latency | None = None
     forms: Forms = Forms()
+    chip: tuple[str, ...] = ()
     lengths: tuple[int, ...] = ()
+    profile: str = "accurate"
 
     @property
     def folder(self) -> str:
@@ -146,7 +150,8 @@ def load(name: str) -> Target:
     forms = fill(Forms, table.pop("forms", {}), path, place)
     shown = board if engine == machine.engine else f"{board}:{engine}"
     of_machine = {field.name: getattr(machine, field.name) for field in fields(machine)}
-    given = of_machine | {"name": shown, "engine": engine, "forms": forms, "lengths": ()}
+    given = of_machine | {"name": shown, "engine": engine, "forms": forms}
+    given |= {"lengths": (), "profile": "accurate"}
     target = fill(Target, table, path, engine, given)
     _check(path, target)
     return target

@@ -19,6 +19,7 @@ from edgecompile.cli.outputs import Outputs, ci_options
 from edgecompile.cli.profile import profile
 from edgecompile.cli.prune import prune
 from edgecompile.cli.report import report
+from edgecompile.cli.toolchain import toolchain
 from edgecompile.errors import EdgeCompileError, GateError
 
 BUG = 70
@@ -303,7 +304,7 @@ def completion(shell: str) -> None:
         click.echo(kind(cli, {}, "edgecompile", "_EDGECOMPILE_COMPLETE").source())
 
 
-for command in (profile, report, prune, check, diff, calibrate_board):
+for command in (profile, report, prune, check, diff, calibrate_board, toolchain):
     cli.add_command(command)
 
 

@@ -32,7 +32,7 @@ def main(smoke_file: str, engine: str, artifact: str, feed_file: str, prefix: st
     smoke = runpy.run_path(smoke_file)
     with np.load(feed_file, allow_pickle=False) as archive:
         feed = {name: archive[name] for name in archive.files}
-    run = smoke[engine.title()]().open(artifact, 1)
+    run = smoke[engine.title().replace("_", "")]().open(artifact, 1)
     run(None, feed)
     for _ in range(2):
         mark(BEGIN)

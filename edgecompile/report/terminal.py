@@ -217,9 +217,9 @@ def inspect_tables(found: Row) -> "list[Table]":
     widths = Table(title="widths, of the dense model's", title_justify="left")
     for name in ("layer", "heads", "FFN channels"):
         widths.add_column(name)
-    for cells in table_of(found["widths"]):
+    for cells in table_of(found.get("widths", {})):
         _add(widths, *cells)
-    shown = [widths] * bool(found["widths"]) + [formats, operators]
+    shown = [widths] * bool(found.get("widths")) + [formats, operators]
     return [*shown, *([embeddings] if found["embeddings"] else []), layers]
 
 
