@@ -38,6 +38,8 @@ ONLY_ROUNDED = True
 WEIGHTS: dict[str, tuple[int, int]] = {}
 LOOKUPS: dict[str, tuple[int, int]] = {}
 WITHOUT_VNNI: dict[str, str] = {}
+ISAS = ("x86_64", "aarch64")
+"""Machines that its wheels are for."""
 ROUNDS_OUTPUTS = FIXED_SHAPES = ONE_LENGTH = True
 """The binary holds one graph; its length is the longest of [shapes] sequence."""
 HOW = "the artifact executed by Qualcomm's HTP emulator on x86 (onnxruntime-qnn), texts padded"
