@@ -9,10 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from edgecompile.graph import FloatArray, add_initializer, add_int64
+from edgecompile.graph import FloatArray, add_initializer, add_int64, present
 
 MASKED = -10_000.0
 """What a padded token's score is given: softmax makes it 0, and it is finite on purpose."""
+HEADS_FIRST, KEYS_LAST = (0, 2, 1, 3), (0, 2, 3, 1)
+"""[B, S, heads, E] -> [B, heads, S, E], and back; -> [B, heads, E, S]."""
 
 
 def heads_of(attention: ir.Node) -> int:
@@ -44,11 +46,35 @@ def padding_bias(graph: ir.Graph, mask: ir.Value) -> list[ir.Node]:
     return list(tape.nodes)
 
 
+def split_heads(
+    graph: ir.Graph,
+    tape: ir.tape.Tape,
+    x: ir.Value | None,
+    heads: int,
+    name: str,
+    *,
+    perm: Sequence[int] = HEADS_FIRST,
+) -> ir.Value:
+    """[B, S, heads * E] -> [B, heads, S, E], or in another order of axes."""
+    shape = add_int64(graph, 0, 0, heads, -1)
+    parted = tape.op("Reshape", [present(x), shape], name=f"{name}.heads")
+    moved: ir.Value = tape.op(
+        "Transpose", [parted], {"perm": list(perm)}, name=f"{name}.transposed"
+    )
+    return moved
+
+
+def join_heads(graph: ir.Graph, tape: ir.tape.Tape, x: ir.Value, name: str) -> None:
+    """[B, heads, S, E] -> [B, S, heads * E], as a node of that name."""
+    back = tape.op("Transpose", [x], {"perm": list(HEADS_FIRST)}, name=f"{name}.back")
+    tape.op("Reshape", [back, add_int64(graph, 0, 0, -1)], name=name)
+
+
 def attend(qkv: Sequence[FloatArray], bias: FloatArray, heads: int, scale: float) -> FloatArray:
     """Compute softmax(scale q k^T + bias) v with numpy: [B, S, E] x 3 -> [B, S, E]."""
-    q, k, v = (x.reshape(*x.shape[:2], heads, -1).transpose(0, 2, 1, 3) for x in qkv)
+    q, k, v = (x.reshape(*x.shape[:2], heads, -1).transpose(HEADS_FIRST) for x in qkv)
     scores = scale * (q @ k.swapaxes(2, 3)) + bias
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     mixed: FloatArray = (weights / weights.sum(axis=-1, keepdims=True)) @ v
-    mixed = mixed.transpose(0, 2, 1, 3)
+    mixed = mixed.transpose(HEADS_FIRST)
     return mixed.reshape(*mixed.shape[:2], -1)

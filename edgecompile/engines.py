@@ -1,6 +1,6 @@
 """An engine is a module of `emit/`.
 
-It has write, runner, runtime_version, HOW, LOOKUPS, RUNGS, WEIGHTS, WITHOUT_VNNI, PACKAGE,
+It has write, runner, runtime_version, HOW, LOOKUPS, RUNGS, WEIGHTS, WITHOUT_VNNI, PACKAGE, ISAS,
 ROUNDS_OUTPUTS, FIXED_SHAPES.
 """
 

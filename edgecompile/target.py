@@ -8,13 +8,13 @@ each engine that runs there is of the engine.
 import importlib
 import pkgutil
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from edgecompile.cpu import Cpu
-from edgecompile.errors import RecipeError, UnknownNameError
+from edgecompile.errors import RecipeError, UnknownNameError, UnsupportedError
 from edgecompile.tables import fill, read_toml
 
 
@@ -131,6 +131,7 @@ def load(name: str) -> Target:
     board, colon, chosen = name.partition(":")
     engine = chosen if colon else machine.engine
     if engine not in tables:
+        _check_wheels(board, machine.isa, engine, tables)
         kind = f"engine of {board}"
         raise UnknownNameError(kind, engine, tables)
     table = dict(tables[engine])
@@ -142,6 +143,17 @@ def load(name: str) -> Target:
     target = fill(Target, table, path, engine, given)
     _check(path, target)
     return target
+
+
+def _check_wheels(board: str, isa: str, engine: str, tables: Iterable[str]) -> None:
+    """Say so if an engine that a target has no table for has no wheels for its machine either."""
+    if engine not in _known_engines():
+        return
+    isas = importlib.import_module(f"edgecompile.emit.{engine}").ISAS
+    if isa not in isas:
+        others = " or ".join(f"{board}:{name}" for name in tables)
+        msg = f"{board} is {isa}, {engine} has wheels for {' and '.join(isas)} alone; take {others}"
+        raise UnsupportedError(msg)
 
 
 def first_of(names: Sequence[str]) -> "Target | None":
@@ -169,15 +181,13 @@ def completions() -> list[str]:
 
 def _read(path: Path) -> tuple[Machine, Mapping[str, Any]]:
     """Return what a file says of the machine, and its tables by engine."""
-    from edgecompile import emit
-
     values = read_toml(path)
     given = {
         name: fill(kind, values.pop(name), path, name) if name in values else None
         for name, kind in MACHINE_TABLES.items()
     }
     tables = {key: value for key, value in values.items() if isinstance(value, dict)}
-    known = [m.name for m in pkgutil.iter_modules(emit.__path__) if m.name not in NOT_ENGINES]
+    known = _known_engines()
     for name in tables:
         if name not in known:
             what = "engine"
@@ -188,6 +198,12 @@ def _read(path: Path) -> tuple[Machine, Mapping[str, Any]]:
         msg = f"{path}: engine is '{machine.engine}', but there is no table [{machine.engine}]"
         raise RecipeError(msg)
     return machine, tables
+
+
+def _known_engines() -> list[str]:
+    from edgecompile import emit
+
+    return [m.name for m in pkgutil.iter_modules(emit.__path__) if m.name not in NOT_ENGINES]
 
 
 def forms_of(engine: str) -> Mapping[str, tuple[str, ...]]:

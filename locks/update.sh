@@ -13,6 +13,7 @@ compile model.in --no-deps -o model.txt
 for peer in peers/*.in; do
     compile "$peer" --overrides no-torch.txt -o "${peer%.in}.txt"
 done
-# Shipped in the package: what emulated boards run.
+# Shipped in the package: what emulated boards run, and what old runtimes do.
 compile ../edgecompile/toolchain/aarch64.in -c core.txt -o ../edgecompile/toolchain/aarch64.txt
 compile ../edgecompile/toolchain/armhf.in --no-deps -o ../edgecompile/toolchain/armhf.txt
+compile ../edgecompile/toolchain/tflite_runtime.in -o ../edgecompile/toolchain/tflite_runtime.txt

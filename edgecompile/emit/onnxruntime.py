@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 ARTIFACT = "model.onnx"
 PACKAGE = "onnxruntime"
 """What pip installs."""
+ISAS = ("x86_64", "aarch64")
+"""Machines that its wheels are for."""
 ROUNDS_OUTPUTS = FIXED_SHAPES = False
 """Linears give float; any batch and length goes."""
 RUNGS = ("dynamic",)

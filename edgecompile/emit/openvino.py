@@ -21,6 +21,8 @@ __all__ += ["runner", "runtime_version", "write"]
 
 PACKAGE = "openvino"
 """What pip installs."""
+ISAS = ("x86_64", "aarch64")
+"""Machines that its wheels are for."""
 ROUNDS_OUTPUTS = FIXED_SHAPES = False
 """Linears give float; any batch and length goes."""
 RUNGS = ()

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Check this bundle on this machine: python smoke.py
 
-Needs Python 3.9 or newer, numpy and the engine's runtime (onnxruntime, openvino, ai-edge-litert),
-and nothing else. It verifies the files' hashes, runs the golden inputs, compares with the float
-model's answers, measures latency, and writes measured.json. Exit code 0: all is well. 1: something
-is not, and the line says what.
+Needs Python 3.9 or newer, numpy and the engine's runtime (onnxruntime, openvino, ai-edge-litert or
+tflite-runtime), and nothing else. It verifies the files' hashes, runs the golden inputs, compares
+with the float model's answers, measures latency, and writes measured.json. Exit code 0: all is
+well. 1: something is not, and the line says what.
 """
 
 import hashlib
+import importlib
 import json
 import os
 import platform
@@ -72,12 +73,12 @@ class Openvino:
 class Litert:
     """How LiteRT does: a text is padded to the next of the artifact's lengths, and masked."""
 
+    PACKAGE = "ai_edge_litert"
+
     def __init__(self):
         """Import it."""
-        import ai_edge_litert
-        from ai_edge_litert import interpreter
-
-        self.module, self.version = interpreter, ai_edge_litert.__version__
+        self.module = importlib.import_module(f"{self.PACKAGE}.interpreter")
+        self.version = sys.modules[self.PACKAGE].__version__
 
     def open(self, path, threads):
         """Return a function (names of outputs, feed) -> arrays; 0 threads = all."""
@@ -111,6 +112,12 @@ class Litert:
         return all(n <= s for k, d in details for n, s in zip(feed[k].shape, d["shape"]))
 
 
+class TfliteRuntime(Litert):
+    """How the older runtime of .tflite files does: the same."""
+
+    PACKAGE = "tflite_runtime"
+
+
 def pad(array, shape):
     """Return an array in a larger shape, zeros behind."""
     import numpy
@@ -120,8 +127,10 @@ def pad(array, shape):
     return padded
 
 
-PACKAGES = {"litert": "ai-edge-litert"}
+PACKAGES = {"litert": "ai-edge-litert", "tflite_runtime": "tflite-runtime"}
 """What pip calls an engine that it calls otherwise."""
+NUMPY = {"tflite_runtime": "'numpy<2'"}
+"""Which numpy an engine wants, if not any."""
 
 
 def check_python(engine):
@@ -129,9 +138,10 @@ def check_python(engine):
     try:
         import numpy
 
-        return numpy, globals()[engine.title()]()
+        return numpy, globals()[engine.title().replace("_", "")]()
     except ImportError as error:
-        fail(f"{error.name} is missing here: pip install numpy {PACKAGES.get(engine, engine)}")
+        what = f"{error.name} is missing here" if error.name else f"{engine} does not load: {error}"
+        fail(f"{what}: pip install {NUMPY.get(engine, 'numpy')} {PACKAGES.get(engine, engine)}")
     except KeyError:
         fail(f"files: manifest.json names the engine {engine!r}, which this smoke.py has not")
 

@@ -56,9 +56,13 @@ class Signature:
 
 @dataclass(slots=True)
 class File:
-    """Collects what is written, at most `largest_bytes`; `data` gives the bytes."""
+    """Collects what is written, at most `largest_bytes`; `data` gives the bytes.
+
+    `newest` are the operators that the runtime has, with the newest version of each; None: all.
+    """
 
     largest_bytes: int
+    newest: Mapping[str, int] | None = None
     model: Any = field(default_factory=lambda: schema().ModelT())
     stored: dict[bytes, int] = field(default_factory=dict)
     codes: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -112,6 +116,10 @@ class File:
             self.model.operatorCodes.append(table)
             self.codes[builtin, version] = len(self.codes)
         return self.codes[builtin, version]
+
+    def knows(self, builtin: str, version: int) -> bool:
+        """Say whether the runtime has an operator in a version."""
+        return self.newest is None or version <= self.newest.get(builtin, 0)
 
     def add_signature(self, signature: Signature) -> None:
         """Declare a way to call the file."""

@@ -97,6 +97,10 @@ class Subgraph:
         **values: Any,
     ) -> None:
         """Append an operator; `options` is the schema's table of its attributes, `values` them."""
+        if not self.file.knows(builtin, version):
+            what = f"'{outputs[0].name}': this runtime has no {builtin} of version {version}"
+            msg = f"{what}; choose a target with litert"
+            raise UnsupportedError(msg)
         table = schema().OperatorT()
         table.opcodeIndex = self.file.code(builtin, version)
         table.inputs = [-1 if tensor is None else self.place(tensor) for tensor in inputs]

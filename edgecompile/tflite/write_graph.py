@@ -11,7 +11,7 @@ from onnx.reference import ReferenceEvaluator
 from edgecompile.errors import UnsupportedError
 from edgecompile.graph import Array
 from edgecompile.tflite.flatbuffer import File, Signature
-from edgecompile.tflite.operators import WRITERS
+from edgecompile.tflite.operators import writers
 from edgecompile.tflite.subgraph import Shape, Subgraph, Tensor, unsupported
 
 ONLY = "serving_default"
@@ -51,9 +51,10 @@ def write_graph(file: File, model: ir.Model, length: int) -> None:
     for value in model.graph.inputs:
         dtype = value.dtype.numpy() if value.dtype is not None else np.dtype(np.float32)
         graph.output(value, _fixed(value, length, 1), dtype)
+    known = writers()
     for node in model.graph:
         if not _fold(graph, node, model.opset_imports.get("", 0)):
-            writer = WRITERS.get((node.domain, node.op_type))
+            writer = known.get((node.domain, node.op_type))
             if writer is None:
                 raise unsupported(node, "LiteRT has no such operator")
             writer(graph, node)

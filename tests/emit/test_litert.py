@@ -143,6 +143,18 @@ def test_smoke_checks_a_litert_bundle(artifact: Path) -> None:
 
 PLAIN = {
     "patches": "(float[b,3,8,12] x) => (float[b,5,2,3] y) { y = Conv<strides = [4, 4]>(x, w) }",
+    "padded": "(float[b,3,8,12] x) => (float[b,5,5,7] y)"
+    " { y = Conv<strides = [2, 2], pads = [2, 1, 3, 3]>(x, w) }",
+    "same": "(float[b,3,8,12] x) => (float[b,5,3,4] y)"
+    ' { y = Conv<strides = [3, 3], auto_pad = "SAME_UPPER">(x, w) }',
+    "dilated": "(float[b,3,8,12] x) => (float[b,5,2,3] y)"
+    " { y = Conv<dilations = [2, 3], group = 1>(x, w) }",
+    "depthwise": "(float[b,3,8,12] x) => (float[b,6,5,9] y) { y = Conv<group = 3>(x, w3) }",
+    "groups": "(float[b,6,8,12] x) => (float[b,4,5,9] y) { y = Conv<group = 2>(x, w2) }",
+    "signal": "(float[b,3,80] x) => (float[b,5,24] y)"
+    " { y = Conv<strides = [3], pads = [1, 2], dilations = [2]>(x, w1) }",
+    "positions": "(float[b,6,20] x) => (float[b,4,20] y)"
+    " { y = Conv<group = 2, pads = [2, 2]>(x, w5) }",
     "overlap": "(float[b,3,8,12] x) => (float[b,5,5,9] y) { y = Conv(x, w) }",
     "parts": "(float[b,6,4] x) => (float[b,6,2] y)"
     " { p, q = Split<axis = 2, num_outputs = 2>(x) y = Add(p, q) }",
@@ -164,7 +176,10 @@ def test_operators_compute_what_onnxruntime_does(
     """Each alone, in float; the writer's shapes are right, or LiteRT would not take them."""
     random = np.random.default_rng(11)
     constants = {"one": np.array([1]), "three": np.array([3]), "zero": np.array(0)}
-    constants |= {"h": np.float32(0.5), "w": random.normal(size=(5, 3, 4, 4)).astype(np.float32)}
+    sizes = {"w": (5, 3, 4, 4), "w1": (5, 3, 5), "w2": (4, 3, 4, 4), "w3": (6, 1, 4, 4)}
+    sizes |= {"w5": (4, 3, 5)}
+    constants |= {k: random.normal(size=s).astype(np.float32) for k, s in sizes.items()}
+    constants |= {"h": np.float32(0.5)}
     model = graph(PLAIN[name], **constants)
     shape = [size if isinstance(size, int) else 1 for size in model.graph.inputs[0].shape]
     x = random.normal(size=shape).astype(np.float32)

@@ -11,19 +11,16 @@ heads are split, where it joins the one that a Linear's output has.
 import numpy as np
 import onnx_ir as ir
 
-from edgecompile.attention import bias_of, heads_of, scale_of
+from edgecompile.attention import bias_of, heads_of, join_heads, scale_of, split_heads
 from edgecompile.facts import equalised, no_attention
 from edgecompile.graph import (
     MICROSOFT,
     add_initializer,
-    add_int64,
     present,
     substitute,
     sweep,
 )
 from edgecompile.passes import rewrite
-
-HEADS_FIRST = [0, 2, 1, 3]
 
 
 @rewrite(needs=[equalised], gives=[no_attention])
@@ -38,22 +35,18 @@ def expand_attention(model: ir.Model) -> ir.Model:
 
 def _expand(graph: ir.Graph, node: ir.Node) -> None:
     name, tape = str(node.name), ir.tape.Tape()
-    shape = add_int64(graph, 0, 0, heads_of(node), -1)
     factor = add_initializer(graph, f"{name}.scale", np.array(scale_of(node), np.float32))
     scaled = tape.op("Mul", [present(node.inputs[0]), factor], name=f"{name}.q.scaled")
-    parts = []
-    for part, value in zip("qkv", [scaled, *node.inputs[1:3]], strict=True):
-        x = tape.op("Reshape", [present(value), shape], name=f"{name}.{part}.heads")
-        x = tape.op("Transpose", [x], {"perm": HEADS_FIRST}, name=f"{name}.{part}.transposed")
-        parts.append(x)
-    q, k, v = parts
+    q, k, v = (
+        split_heads(graph, tape, value, heads_of(node), f"{name}.{part}")
+        for part, value in zip("qkv", [scaled, *node.inputs[1:3]], strict=True)
+    )
     scores = _product(tape, q, k, f"{name}.scores", transposed=True)
     if (bias := bias_of(node)) is not None:
         scores = tape.op("Add", [scores, bias], name=f"{name}.masked")
     p = tape.op("Softmax", [scores], {"axis": -1}, name=f"{name}.softmax")
     mixed = _product(tape, p, v, f"{name}.mixed", transposed=False)
-    back = tape.op("Transpose", [mixed], {"perm": HEADS_FIRST}, name=f"{name}.back")
-    tape.op("Reshape", [back, add_int64(graph, 0, 0, -1)], name=name)
+    join_heads(graph, tape, mixed, name)
     substitute(graph, [node], tape.nodes)
 
 

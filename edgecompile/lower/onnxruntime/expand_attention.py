@@ -13,7 +13,7 @@ First the three projections of one tensor become one Linear, then one of two for
 import numpy as np
 import onnx_ir as ir
 
-from edgecompile.attention import bias_of, heads_of, scale_of
+from edgecompile.attention import bias_of, heads_of, join_heads, scale_of, split_heads
 from edgecompile.facts import attention_runs, equalised
 from edgecompile.graph import (
     MICROSOFT,
@@ -32,8 +32,6 @@ from edgecompile.graph import (
 from edgecompile.passes import rewrite
 from edgecompile.plan import Plan
 from edgecompile.target import Target
-
-HEADS_FIRST = [0, 2, 1, 3]
 
 
 @rewrite(needs=[equalised], gives=[attention_runs])
@@ -146,26 +144,20 @@ def _heads(graph: ir.Graph, tape: ir.tape.Tape, node: ir.Node, packed: ir.Value 
         scores = tape.op("Add", [scores, bias], name=f"{name}.masked")
     p = tape.op("Softmax", [scores], {"axis": -1}, name=f"{name}.softmax")
     mixed = tape.op("MatMul", [p, v], name=f"{name}.mixed")
-    back = tape.op("Transpose", [mixed], {"perm": HEADS_FIRST}, name=f"{name}.back")
-    tape.op("Reshape", [back, add_int64(graph, 0, 0, -1)], name=name)
+    join_heads(graph, tape, mixed, name)
 
 
 def _split_packed(
     graph: ir.Graph, tape: ir.tape.Tape, node: ir.Node, packed: ir.Value
 ) -> tuple[ir.Value, ...]:
-    shape = add_int64(graph, 0, 0, 3 * heads_of(node), -1)
-    x = tape.op("Reshape", [packed, shape], name=f"{node.name}.heads")
-    x = tape.op("Transpose", [x], {"perm": HEADS_FIRST}, name=f"{node.name}.transposed")
+    x = split_heads(graph, tape, packed, 3 * heads_of(node), str(node.name))
     attributes = {"axis": 1, "num_outputs": 3}
     split = f"{node.name}.split"
     return tuple(tape.op_multi_out("Split", [x], attributes, num_outputs=3, name=split))
 
 
 def _split(graph: ir.Graph, tape: ir.tape.Tape, node: ir.Node) -> tuple[ir.Value, ...]:
-    shape = add_int64(graph, 0, 0, heads_of(node), -1)
-    found = []
-    for part, value in zip("qkv", node.inputs[:3], strict=True):
-        name = f"{node.name}.{part}"
-        x = tape.op("Reshape", [present(value), shape], name=f"{name}.heads")
-        found.append(tape.op("Transpose", [x], {"perm": HEADS_FIRST}, name=f"{name}.transposed"))
-    return tuple(found)
+    return tuple(
+        split_heads(graph, tape, value, heads_of(node), f"{node.name}.{part}")
+        for part, value in zip("qkv", node.inputs[:3], strict=True)
+    )
