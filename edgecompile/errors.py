@@ -66,6 +66,14 @@ class FetchError(EdgeCompileError):
     """Something that could not be fetched or made in the user's cache."""
 
 
+class ToolchainError(EdgeCompileError):
+    """A vendor's compiler that cannot be had, does not run, or gave no sound artifact."""
+
+
+class WorkerError(ToolchainError):
+    """A vendor's compiler that ran and refused: the message is its own."""
+
+
 class DistillError(EdgeCompileError):
     """A training that cannot start, go on or be resumed."""
 

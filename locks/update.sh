@@ -17,3 +17,8 @@ done
 compile ../edgecompile/toolchain/aarch64.in -c core.txt -o ../edgecompile/toolchain/aarch64.txt
 compile ../edgecompile/toolchain/armhf.in --no-deps -o ../edgecompile/toolchain/armhf.txt
 compile ../edgecompile/toolchain/tflite_runtime.in -o ../edgecompile/toolchain/tflite_runtime.txt
+# Environments of vendor compilers (toolchain/venv.py): each has a NAME.toml beside its lock.
+for toolchain in ../edgecompile/toolchain/*.toml; do
+    name="${toolchain%.toml}"
+    compile "$name.in" -o "$name.txt"
+done

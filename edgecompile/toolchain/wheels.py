@@ -42,7 +42,13 @@ def fetch_wheels(
     """
     with tempfile.TemporaryDirectory(prefix=".wheels-", dir=into.parent) as scratch:
         tag = f"cp{python_version.replace('.', '')}"
-        command: list[str | Path] = [*_pip(), "download", "--quiet", "--no-cache-dir", "--no-deps"]
+        command: list[str | Path] = [
+            *pip_command(),
+            "download",
+            "--quiet",
+            "--no-cache-dir",
+            "--no-deps",
+        ]
         command += ["--disable-pip-version-check", "--only-binary=:all:", "--require-hashes"]
         command += ["--dest", scratch, "--requirement", lock, "--python-version", python_version]
         command += ["--implementation", "cp", "--abi", tag, "--abi", "abi3", "--abi", "none"]
@@ -63,7 +69,7 @@ def manylinux(architecture: str, newest_glibc: int) -> list[str]:
     return [*tags, f"manylinux2014_{architecture}"]
 
 
-def _pip() -> list[str]:
+def pip_command() -> list[str]:
     """Return how pip is called here: this Python's, else uv's."""
     if importlib.util.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip"]
