@@ -104,20 +104,27 @@ def compile_for(
 
     engine = engines.engine(board.engine)
     prepared = replace(prepared, plan=engines.fit_plan(prepared.plan, board))
-    tried = attempt(board, prepared, prepared.plan, folder, trace)
+    *cheaper, last = engines.profiles(board, prepared.recipe.quantize.profile)
+    tried, board = _first_that_passes([*cheaper, last], prepared, folder, trace)
     climbed: dict[str, Any] = {}
-    if not passes_gate(prepared, tried.worse) and prepared.plan.activations:
+    missed = not passes_gate(prepared, tried.worse)
+    if missed and board.profile:
+        what = shortfall(prepared, tried.accuracy, tried.emulated)
+        msg = f"{board.name}: {what}, in its most accurate profile; lower the [gate]"
+        raise GateError(msg)
+    if missed and prepared.plan.activations:
         tried, climbed = _climb(board, prepared, tried, folder, trace)
     golden, found, plan = prepared.data.golden, tried.accuracy, tried.plan
     floor = floor_of(prepared, found)
     profile = _profile(board, prepared, folder / tried.names[0], trace)
+    made, compiled = _finish(board, tried.names, folder, profile, trace)
     kept = slice(0, bundles.how_many(golden, prepared.expected))
     seen = accuracy.compare(
         found.metric, tried.answers[kept], prepared.expected[kept], golden[kept], prepared.outputs
     )
-    _check_size(board, prepared, folder, tried.names)
+    _check_size(board, prepared, folder, made)
     names = [
-        *tried.names,
+        *made,
         *_draw_curve(prepared, folder, trace),
         bundles.write_golden(folder, prepared.outputs, golden[kept], prepared.expected[kept]),
         bundles.write_smoke_test(folder),
@@ -145,9 +152,40 @@ def compile_for(
         **({"vocabulary": dict(prepared.vocabulary)} if prepared.vocabulary else {}),
         **({"pruning": dict(prepared.pruning)} if prepared.pruning else {}),
         "quantization": _plan_table(prepared.model, plan) | climbed,
+        **({"compiled": compiled} if compiled else {}),
         "steps": [asdict(step) for step in trace.steps],
     }
     return Bundle(folder, bundles.write_manifest(folder, manifest, profile, names), profile)
+
+
+def _first_that_passes(
+    boards: Sequence[Target], prepared: Prepared, folder: Path, trace: Trace
+) -> tuple[Attempt, Target]:
+    """Try an engine's profiles in turn until the gate holds; the last one is what it is."""
+    for board in boards:
+        if board.profile:
+            trace.say("lower", f"{board.name}: profile {board.profile}")
+        tried = attempt(board, prepared, prepared.plan, folder, trace)
+        if passes_gate(prepared, tried.worse):
+            break
+        if board is not boards[-1]:
+            what = shortfall(prepared, tried.accuracy, tried.emulated)
+            trace.say("ladder", f"{board.name}: {what}; trying the next profile")
+    return tried, board
+
+
+def _finish(
+    board: Target, names: Sequence[str], folder: Path, profile: dict[str, Any], trace: Trace
+) -> tuple[list[str], dict[str, Any]]:
+    """Let a vendor's compiler make more files of the artifact; its figures go into the profile."""
+    finish = getattr(engines.engine(board.engine), "finish", None)
+    if finish is None:
+        return list(names), {}
+    made, rows, table = finish(list(names), board, folder, trace.say)
+    told = {row["name"] for row in rows}
+    profile["numbers"] = [n for n in profile["numbers"] if n["name"] not in told or n["kind"]]
+    profile["numbers"] += rows
+    return made, table
 
 
 def _check_size(board: Target, prepared: Prepared, folder: Path, names: Sequence[str]) -> None:

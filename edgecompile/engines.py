@@ -1,10 +1,13 @@
 """An engine is a module of `emit/`.
 
 It has write, runner, runtime_version, HOW, LOOKUPS, RUNGS, WEIGHTS, WITHOUT_VNNI, PACKAGE, ISAS,
-ROUNDS_OUTPUTS, FIXED_SHAPES.
+ROUNDS_OUTPUTS, FIXED_SHAPES. It may have PROFILES (from the fastest to the most accurate),
+ALL_TENSORS (the plan must know the range of every tensor) and finish (a vendor's compiler makes
+more files of the artifact, and figures).
 """
 
 import importlib
+from collections.abc import Iterable
 from dataclasses import replace
 from types import ModuleType
 
@@ -58,6 +61,28 @@ def rounds_outputs(target: Target) -> bool:
     return bool(engine(target.engine).ROUNDS_OUTPUTS)
 
 
+def needs_all_tensors(target: Target) -> bool:
+    """Say whether a target's engine must know the range of every tensor."""
+    return bool(getattr(engine(target.engine), "ALL_TENSORS", False))
+
+
+def profiles(target: Target, wish: str) -> list[Target]:
+    """Return the target once for each of its engine's profiles, or for the one that is wished."""
+    known = getattr(engine(target.engine), "PROFILES", ("",))
+    chosen = [name for name in known if wish in ("", name)] or list(known)
+    return [replace(target, profile=name) for name in chosen]
+
+
+def fit_recipe(targets: Iterable[Target], recipe: Recipe) -> Recipe:
+    """Return the recipe with texts as long as every target is built for, unless it says buckets."""
+    limits = [target.longest for target in targets if target.longest]
+    low, high = recipe.shapes.sequence
+    if recipe.shapes.buckets or not limits or high <= min(limits):
+        return recipe
+    most = min(limits)
+    return replace(recipe, shapes=replace(recipe.shapes, sequence=(min(low, most), most)))
+
+
 def fit_lengths(target: Target, recipe: Recipe, longest: int) -> Target:
     """Return the target with the token counts of its artifact, if its engine fixes shapes.
 
@@ -65,7 +90,8 @@ def fit_lengths(target: Target, recipe: Recipe, longest: int) -> Target:
     """
     if not engine(target.engine).FIXED_SHAPES:
         return target
-    wished = recipe.shapes.buckets or recipe.profile.sequence
+    compiled = hasattr(engine(target.engine), "finish")  # each length is a file of its own
+    wished = recipe.shapes.buckets or (() if compiled else recipe.profile.sequence)
     return replace(target, lengths=tuple(sorted({*(n for n in wished if n < longest), longest})))
 
 

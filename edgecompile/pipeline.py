@@ -29,9 +29,14 @@ def build(
         fastest.check_runs(boards, recipe.quantize.scheme)
     source = find_source(model)
     with files.output_folder(output):
-        outputs = any(engines.rounds_outputs(board) for boards in wanted for board in boards)
+        every = [board for boards in wanted for board in boards]
+        recipe = engines.fit_recipe(every, recipe)
+        outputs = any(map(engines.rounds_outputs, every))
+        tensors = any(map(engines.needs_all_tensors, every))
         first = wanted[0][0]
-        for prepared in prepare_parts(source, recipe, trace, first, outputs=outputs):
+        for prepared in prepare_parts(
+            source, recipe, trace, first, outputs=outputs, tensors=tensors
+        ):
             for boards in wanted:
                 folder = output / f"{prepared.name}-{boards[0].folder}"
                 with files.staged_folder(folder) as scratch:

@@ -105,6 +105,9 @@ class QuantizeTable:
     "int8-weights" and "int4-weights" round nothing but weights: no range is chosen for them.
 
     `ladder` lets layers have more precision where the gate does not hold.
+
+    `profile` is "fast" or "accurate" for NPUs whose engine has both; by default the first one with
+    which the gate holds.
     """
 
     scheme: str = "int8"
@@ -113,6 +116,7 @@ class QuantizeTable:
     equalise: bool = True
     bias_correction: bool = True
     ladder: bool = True
+    profile: str = ""
 
 
 WEIGHT_SCHEMES = {"int8-weights": "int8", "int4-weights": "int4"}
@@ -121,6 +125,7 @@ QUANTIZE = {
     "scheme": ("int8", *WEIGHT_SCHEMES, "none"),
     "ranges": ("minmax", "moving-average", "percentile", "entropy", "mse"),
     "rounding": ("nearest", "gptq"),
+    "profile": ("", "fast", "accurate"),
 }
 """The known values of [quantize]."""
 

@@ -13,11 +13,21 @@ import onnx_ir as ir
 
 from edgecompile.errors import UnsupportedError
 from edgecompile.graph import Array, present
+from edgecompile.integer_format import format_of
 from edgecompile.tflite.flatbuffer import File, Rounding, schema, tensor_table
 
 NARROW = {"int64": np.dtype(np.int32), "float64": np.dtype(np.float32)}
 """Types that few kernels take, and what is written instead: ids and positions fit 31 bits."""
 Shape = tuple[int, ...]
+ROUNDED = {
+    ("ADD", "int8"): 2, ("ADD", "int16"): 4, ("BATCH_MATMUL", "int8"): 2, ("GELU", "int8"): 1,
+    ("LOGISTIC", "int16"): 3, ("MEAN", "int16"): 2, ("MUL", "int16"): 5, ("RELU", "int8"): 2,
+    ("RELU", "int16"): 3, ("RSQRT", "int16"): 3, ("SOFTMAX", "int8"): 2, ("SUB", "int16"): 5,
+    ("TANH", "int16"): 3, ("TRANSPOSE", "int8"): 2, ("TRANSPOSE", "int16"): 4,
+}  # fmt: skip
+"""The oldest version of an operator that computes in integers, by the type of its output."""
+SHIFTED = 4
+"""Versions of ADD and SUB in 16 bits from which scales need be no powers of two."""
 
 
 @dataclass(slots=True)
@@ -56,7 +66,8 @@ class Subgraph:
             if array is None:
                 msg = f"'{value.name}' is read before it is computed"
                 raise ValueError(msg)
-            self.known[value] = self.constant(str(value.name), array)
+            rounding = self._rounding_of(value)
+            self.known[value] = self.constant(str(value.name), array, rounding)
         return self.known[value]
 
     def constant(self, name: str, array: Array, rounding: Rounding | None = None) -> Tensor:
@@ -97,6 +108,8 @@ class Subgraph:
         **values: Any,
     ) -> None:
         """Append an operator; `options` is the schema's table of its attributes, `values` them."""
+        of_integers = ROUNDED.get((builtin, _type_of(inputs, outputs)), 1)
+        version = max(version, of_integers)
         if not self.file.knows(builtin, version):
             what = f"'{outputs[0].name}': this runtime has no {builtin} of version {version}"
             msg = f"{what}; choose a target with litert"
@@ -108,6 +121,8 @@ class Subgraph:
         if options:
             table.builtinOptionsType = getattr(schema().BuiltinOptions, options)
             table.builtinOptions = getattr(schema(), f"{options}T")()
+            if of_integers >= SHIFTED and builtin in ("ADD", "SUB"):
+                values |= {"potScaleInt16": False}
             for key, value in values.items():
                 setattr(table.builtinOptions, key, value)
         self.table.operators.append(table)
@@ -119,9 +134,16 @@ class Subgraph:
         dtype: np.dtype[Any],
         rounding: Rounding | None = None,
     ) -> Tensor:
-        """Return the tensor that a node's output becomes."""
+        """Return the tensor that a node's output becomes: in its integers, if a note says which."""
+        form = format_of(value)
+        if form is not None:
+            dtype, rounding = np.dtype(form.dtype), self._rounding_of(value)
         self.known[value] = self.computed(str(value.name), shape, dtype, rounding)
         return self.known[value]
+
+    def _rounding_of(self, value: ir.Value) -> Rounding | None:
+        form = format_of(value)
+        return None if form is None else self.file.rounding(np.array(form.scale), form.zero)
 
     # ------------------------------------------------------------------ ends
 
@@ -142,6 +164,12 @@ class Subgraph:
                 self.table.tensors[self.place(tensor)].shapeSignature = list(open_axes[name])
         self.file.model.subgraphs.append(self.table)
         return len(self.file.model.subgraphs) - 1
+
+
+def _type_of(inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]) -> str:
+    """Return the type that an operator computes in, if it is one of integers with a scale."""
+    rounded = any(tensor is not None and tensor.rounding is not None for tensor in inputs)
+    return outputs[0].dtype.name if rounded and outputs[0].rounding is not None else ""
 
 
 def narrow(array: Array) -> Array:

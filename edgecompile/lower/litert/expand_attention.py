@@ -16,6 +16,7 @@ from edgecompile.facts import equalised, no_attention
 from edgecompile.graph import (
     MICROSOFT,
     add_initializer,
+    name_outputs,
     present,
     substitute,
     sweep,
@@ -48,7 +49,7 @@ def expand(graph: ir.Graph, node: ir.Node) -> None:
     p = tape.op("Softmax", [scores], {"axis": -1}, name=f"{name}.softmax")
     mixed = _product(tape, p, v, f"{name}.mixed", transposed=False)
     join_heads(graph, tape, mixed, name)
-    substitute(graph, [node], tape.nodes)
+    substitute(graph, [node], name_outputs(tape.nodes))
 
 
 def _product(

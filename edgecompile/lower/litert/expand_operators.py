@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecompile.facts import no_layer_norms
-from edgecompile.graph import RSQRT, add_initializer, add_int64, present, substitute, sweep
+from edgecompile.graph import RSQRT, add_initializer, add_int64, name_outputs, present, substitute, sweep
 from edgecompile.passes import rewrite
 
 
@@ -27,7 +27,7 @@ def expand_operators(model: ir.Model) -> ir.Model:
             tape = ir.tape.Tape()
             EXPANSIONS[node.op_type](model.graph, tape, node)
             if tape.nodes:
-                substitute(model.graph, [node], tape.nodes)
+                substitute(model.graph, [node], name_outputs(tape.nodes))
     return sweep(model)
 
 
