@@ -51,8 +51,7 @@ def attempt(
     golden = prepared.data.golden
     asked = f"{len(golden)} {prepared.data.judges}"
     trace.say("evaluate", f"{board.name}: running the artifact on {asked}")
-    run = engines.engine(board.engine).runner(folder / names[0])
-    answers = [run(feed) for feed in golden]
+    answers = engines.answer(board, folder / names[0], golden)
     metric = accuracy.metric_of(prepared.outputs, prepared.expected[0])
 
     def judge(given: "Answers") -> "Accuracy":

@@ -103,21 +103,19 @@ def compile_for(
     from edgecompile.evaluate import accuracy, without_vnni
 
     engine = engines.engine(board.engine)
-    prepared = replace(prepared, plan=engines.fit_plan(prepared.plan, board))
-    *cheaper, last = engines.profiles(board, prepared.recipe.quantize.profile)
-    tried, board = _first_that_passes([*cheaper, last], prepared, folder, trace)
+    plan = engines.fit_plan(prepared.plan, board)
+    plan = engines.observe(plan, board, prepared.model, prepared.data.calibration)
+    prepared = replace(prepared, plan=plan)
+    tried, board = _first_that_passes(engines.profiles(board), prepared, folder, trace)
     climbed: dict[str, Any] = {}
-    missed = not passes_gate(prepared, tried.worse)
-    if missed and board.profile:
-        what = shortfall(prepared, tried.accuracy, tried.emulated)
-        msg = f"{board.name}: {what}, in its most accurate profile; lower the [gate]"
-        raise GateError(msg)
-    if missed and prepared.plan.activations:
+    if not passes_gate(prepared, tried.worse) and prepared.plan.activations:
         tried, climbed = _climb(board, prepared, tried, folder, trace)
     golden, found, plan = prepared.data.golden, tried.accuracy, tried.plan
     floor = floor_of(prepared, found)
     profile = _profile(board, prepared, folder / tried.names[0], trace)
+    profile["numbers"] += engines.numbers(board, folder / tried.names[0])
     made, compiled = _finish(board, tried.names, folder, profile, trace)
+    toolchain = engines.toolchain_record(board)
     kept = slice(0, bundles.how_many(golden, prepared.expected))
     seen = accuracy.compare(
         found.metric, tried.answers[kept], prepared.expected[kept], golden[kept], prepared.outputs
@@ -139,6 +137,7 @@ def compile_for(
         "engine": board.engine,
         "runtime": board.runtime,
         "built_with": f"{board.engine} {engine.runtime_version()}",
+        **({"toolchain": dict(toolchain)} if toolchain else {}),
         "artifact": names[0],
         "accuracy": asdict(found) | {"floor": floor, "kind": "measured", "how": engine.HOW},
         "accuracy_emulated": without_vnni.table(tried.emulated),
@@ -163,14 +162,12 @@ def _first_that_passes(
 ) -> tuple[Attempt, Target]:
     """Try an engine's profiles in turn until the gate holds; the last one is what it is."""
     for board in boards:
-        if board.profile:
-            trace.say("lower", f"{board.name}: profile {board.profile}")
         tried = attempt(board, prepared, prepared.plan, folder, trace)
         if passes_gate(prepared, tried.worse):
             break
         if board is not boards[-1]:
             what = shortfall(prepared, tried.accuracy, tried.emulated)
-            trace.say("ladder", f"{board.name}: {what}; trying the next profile")
+            trace.say("ladder", f"{board.name}: profile {board.profile}: {what}; trying the next")
     return tried, board
 
 
@@ -224,6 +221,9 @@ def _climb(
     engine = engines.engine(board.engine)
     model, plan = prepared.model, prepared.plan
     what = f"{board.name}: {shortfall(prepared, failed.accuracy, failed.emulated)}"
+    if not engine.RUNGS:
+        msg = f"{what}; no {board.name} bundle was written; {engine.NO_LADDER}"
+        raise GateError(msg)
     trace.say("ladder", f"{what}; measuring what each layer loses")
     feeds = list(itertools.islice(prepared.data.calibration, SAMPLES))
     ask = _ask_artifact(board, prepared, feeds) if engine.ROUNDS_OUTPUTS else None

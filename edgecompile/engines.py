@@ -1,20 +1,27 @@
 """An engine is a module of `emit/`.
 
 It has write, runner, runtime_version, HOW, LOOKUPS, RUNGS, WEIGHTS, WITHOUT_VNNI, PACKAGE, ISAS,
-ROUNDS_OUTPUTS, FIXED_SHAPES. It may have PROFILES (from the fastest to the most accurate),
-ALL_TENSORS (the plan must know the range of every tensor) and finish (a vendor's compiler makes
-more files of the artifact, and figures).
+ROUNDS_OUTPUTS, FIXED_SHAPES. It may have PROFILES (from the fastest to the most accurate) and
+finish (a vendor's compiler makes more files of the artifact, and figures).
 """
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from edgecompile.errors import MissingRuntimeError, UnsupportedError
 from edgecompile.plan import Plan
 from edgecompile.recipe import WEIGHT_SCHEMES, Recipe
 from edgecompile.target import Target, version
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from edgecompile.data.feed import Feed
+    from edgecompile.graph import FloatArray
 
 REFERENCE = "onnxruntime"
 """What runs the float model, and the dynamic int8 that artifacts are compared with."""
@@ -34,8 +41,36 @@ def check_installed(target: Target) -> None:
         raise MissingRuntimeError(target.engine, fault, f"{package}{target.runtime}")
 
 
+def open_toolchain(target: Target, say: Callable[[str, str], None]) -> None:
+    """Install the vendor's compiler that an engine needs, if it is not there."""
+    from edgecompile.toolchain.venv import open_venv
+
+    if name := getattr(engine(target.engine), "TOOLCHAIN", ""):
+        open_venv(name, say)
+
+
+def toolchain_record(target: Target) -> Mapping[str, Any]:
+    """Return what the manifest says of the vendor's compiler: versions, lock, licences."""
+    from edgecompile.toolchain.venv import installed
+
+    name = getattr(engine(target.engine), "TOOLCHAIN", "")
+    return (installed(name) if name else None) or {}
+
+
+def numbers(target: Target, artifact: Path) -> list[dict[str, Any]]:
+    """Return what an engine tells of its artifact for the profile: the NPU's share, say."""
+    own = getattr(engine(target.engine), "numbers", None)
+    found: list[dict[str, Any]] = own(artifact) if own is not None else []
+    return found
+
+
 def check_scheme(target: Target, scheme: str) -> None:
     """Say so if a target's engine, or the oldest runtime that its file allows, lacks a scheme."""
+    if scheme == "none" and getattr(engine(target.engine), "ONLY_ROUNDED", False):
+        msg = (
+            f"{target.name}: {target.engine} is made in int8 only; ask for [quantize] scheme 'int8'"
+        )
+        raise UnsupportedError(msg)
     if scheme not in WEIGHT_SCHEMES:
         return
     runs = engine(target.engine).WEIGHTS
@@ -61,16 +96,10 @@ def rounds_outputs(target: Target) -> bool:
     return bool(engine(target.engine).ROUNDS_OUTPUTS)
 
 
-def needs_all_tensors(target: Target) -> bool:
-    """Say whether a target's engine must know the range of every tensor."""
-    return bool(getattr(engine(target.engine), "ALL_TENSORS", False))
-
-
-def profiles(target: Target, wish: str) -> list[Target]:
-    """Return the target once for each of its engine's profiles, or for the one that is wished."""
-    known = getattr(engine(target.engine), "PROFILES", ("",))
-    chosen = [name for name in known if wish in ("", name)] or list(known)
-    return [replace(target, profile=name) for name in chosen]
+def profiles(target: Target) -> list[Target]:
+    """Return the target in its profile, then in each more accurate one that its engine has."""
+    known = getattr(engine(target.engine), "PROFILES", (target.profile,))
+    return [replace(target, profile=name) for name in known[known.index(target.profile) :]]
 
 
 def fit_recipe(targets: Iterable[Target], recipe: Recipe) -> Recipe:
@@ -90,9 +119,37 @@ def fit_lengths(target: Target, recipe: Recipe, longest: int) -> Target:
     """
     if not engine(target.engine).FIXED_SHAPES:
         return target
+    target = replace(target, profile=recipe.quantize.profile)
+    if getattr(engine(target.engine), "ONE_LENGTH", False):
+        return replace(target, lengths=(longest,))
     compiled = hasattr(engine(target.engine), "finish")  # each length is a file of its own
     wished = recipe.shapes.buckets or (() if compiled else recipe.profile.sequence)
     return replace(target, lengths=tuple(sorted({*(n for n in wished if n < longest), longest})))
+
+
+def observe(plan: Plan, target: Target, model: "ir.Model", feeds: "Iterable[Feed]") -> Plan:
+    """Return the plan with the ranges of all tensors, for an engine that rounds every one.
+
+    Such an engine has `observe`, and finds them in its own float form of the canonical model.
+    """
+    own = getattr(engine(target.engine), "observe", None)
+    if own is None or not plan.activations:
+        return plan
+    found: Plan = own(plan, target, model, feeds)
+    return found
+
+
+def answer(target: Target, artifact: Path, feeds: "Sequence[Feed]") -> "list[list[FloatArray]]":
+    """Return what an artifact answers to each feed.
+
+    An emulator that starts slowly has `answer_all`, which takes all feeds at once.
+    """
+    module = engine(target.engine)
+    if hasattr(module, "answer_all"):
+        answers: list[list[FloatArray]] = module.answer_all(artifact, feeds)
+        return answers
+    run = module.runner(artifact)
+    return [run(feed) for feed in feeds]
 
 
 def fit_plan(plan: Plan, target: Target) -> Plan:

@@ -22,6 +22,10 @@ PLACED = "edgecompile.placed"
 """Likewise: each node says whether it runs on the host or the NPU."""
 LENGTHS = "edgecompile.lengths"
 """Metadata key: the token counts that an artifact is written for, ascending, commas between."""
+CHIP = "edgecompile.chip"
+"""Metadata key: what the vendor's compiler calls the chip, `key=value` with spaces between."""
+ROLE = "edgecompile.role"
+"""Metadata key of a node: "masked", that padding's scores are lowered there."""
 SWAP = [0, 2, 1]
 """The permutation that makes [B, C, S] of [B, S, C], and back."""
 
@@ -162,6 +166,16 @@ def no_transposes_cancel(model: ir.Model) -> str | None:
 def factors_are_split(model: ir.Model) -> str | None:
     """No convolution takes in a vector of factors after its activation."""
     return None if FACTORS_SPLIT in model.metadata_props else "they are not split yet"
+
+
+def tables_are_split(model: ir.Model) -> str | None:
+    """Every large embedding table has columns of one range."""
+    return None if "tables_are_split" in model.metadata_props else "their columns differ"
+
+
+def tokens_are_flat(model: ir.Model) -> str | None:
+    """Every Linear is a Gemm over [tokens, C]."""
+    return None if "tokens_are_flat" in model.metadata_props else "they still are [1, S, C]"
 
 
 def swaps_tokens(node: ir.Node) -> bool:

@@ -104,6 +104,11 @@ def dim(value: ir.Value, axis: int) -> int:
     return size
 
 
+def sizes(value: ir.Value) -> list[int]:
+    """Return all dimensions of a tensor whose shape is known; [] of one without a shape."""
+    return [dim(value, axis) for axis in range(len(value.shape or ()))]
+
+
 def scalar(value: ir.Value | None) -> float | None:
     """Return the number that a one-element initializer holds, else None."""
     array = constant(value)

@@ -28,15 +28,15 @@ def build(
     for boards in wanted:
         fastest.check_runs(boards, recipe.quantize.scheme)
     source = find_source(model)
+    for boards in wanted:
+        for board in boards:
+            engines.open_toolchain(board, trace.say)
     with files.output_folder(output):
         every = [board for boards in wanted for board in boards]
         recipe = engines.fit_recipe(every, recipe)
         outputs = any(map(engines.rounds_outputs, every))
-        tensors = any(map(engines.needs_all_tensors, every))
         first = wanted[0][0]
-        for prepared in prepare_parts(
-            source, recipe, trace, first, outputs=outputs, tensors=tensors
-        ):
+        for prepared in prepare_parts(source, recipe, trace, first, outputs=outputs):
             for boards in wanted:
                 folder = output / f"{prepared.name}-{boards[0].folder}"
                 with files.staged_folder(folder) as scratch:

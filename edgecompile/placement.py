@@ -1,4 +1,4 @@
-"""Where a node of an NPU's graph runs: on the host, before and behind the encoder, or on the NPU."""
+"""Where a node of an NPU's graph runs: on the host, before or behind the encoder, or on the NPU."""
 
 import onnx_ir as ir
 

@@ -43,6 +43,9 @@ class Plan:
     `outputs` are by the name of the tensor that a Linear makes; empty where no engine rounds it.
 
     `embeddings` is the tables' format: "int8", "int4" where only weights are rounded, "" for float.
+    `tensors` are the ranges of all tensors of one engine's own float form, where that engine
+    rounds every one: the engine observes them itself.
+
     `weights` is "int8" or "int4" where only weights are rounded, by blocks, and no range is used.
 
     `tensors` are the lowest and highest number of each float tensor of the written-out form

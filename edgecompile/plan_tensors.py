@@ -1,48 +1,38 @@
 """Add to a plan the range of every tensor, for engines that have no float to fall back to."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from edgecompile.plan import Plan
 from edgecompile.stages import run_stage
-from edgecompile.trace import Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import onnx_ir as ir
 
     from edgecompile.data.feed import Feed
 
-SAMPLES = 8
+SAMPLES = 4
 """How many samples say whether cutting the residual stream off costs something."""
 
 
-def plan_tensors(
-    model: "ir.Model", reference: "ir.Model", plan: Plan, feeds: "Iterable[Feed]", trace: Trace
-) -> Plan:
+def plan_tensors(model: "ir.Model", plan: Plan, feeds: "Iterable[Feed]") -> Plan:
     """Return the plan with the saturation of the residual stream, and all ranges under it."""
     from edgecompile.quantize.limit_residuals import limit_residuals
-    from edgecompile.quantize.observe_tensors import observe_tensors
+    from edgecompile.quantize.observe_written import observe_written
 
-    with trace.step("quantize", "observe-tensors") as done:
-        written = run_stage("lower/written", model, {}, None)
-        seen = observe_tensors(written, islice(feeds, SAMPLES))
-        limit = _choose_limit(model, reference, seen, list(islice(feeds, SAMPLES)))
-        if limit:
-            written = run_stage("lower/written", limit_residuals(model, limit), {}, None)
-        plan = replace(plan, tensors=observe_tensors(written, feeds), saturation=limit)
-        done(written)
+    few = list(islice(feeds, SAMPLES))
+    written = run_stage("lower/written", model, {}, None)
+    limit = _choose_limit(model, observe_written(written, few), few)
     if limit:
-        trace.say("quantize", f"the residual stream is cut off at {limit:.0f}: it costs nothing")
-    return plan
+        written = run_stage("lower/written", limit_residuals(model, limit), {}, None)
+    return replace(plan, tensors=observe_written(written, feeds), saturation=limit)
 
 
 def _choose_limit(
     model: "ir.Model",
-    reference: "ir.Model",
     seen: dict[str, tuple[float, float]],
     feeds: "Sequence[Feed]",
 ) -> float:
@@ -56,7 +46,7 @@ def _choose_limit(
     ranges = [seen[str(name)] for name in sums if name in seen]
     if not ranges:
         return 0.0
-    expected = answer(session(reference), feeds)
+    expected = answer(session(lower_float(model)), feeds)
 
     def loss(limit: float) -> float:
         given = answer(session(lower_float(limit_residuals(model, limit))), feeds)

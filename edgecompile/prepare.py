@@ -72,13 +72,11 @@ def prepare_parts(
     *,
     quantized: bool = True,
     outputs: bool = False,
-    tensors: bool = False,
 ) -> Iterator[Prepared]:
     """Export a model; for each of its parts, do once what all targets share.
 
     Budgets of [prune] are spent on `board`. Not `quantized`, the plan is empty.
-    `outputs` says that an engine rounds what Linears give: it is observed too; `tensors` that one
-    rounds every tensor.
+    `outputs` says that an engine rounds what Linears give: it is observed too.
     """
     from edgecompile.data.dataset import choose_data
     from edgecompile.data.limits import longest_sequence
@@ -109,7 +107,6 @@ def prepare_parts(
             board=board,
             quantized=quantized,
             outputs=outputs,
-            tensors=tensors,
         )
 
 
@@ -122,7 +119,6 @@ def _prepare(
     longest: int,
     recipe: Recipe,
     outputs: bool,
-    tensors: bool,
     trace: Trace,
     board: Target | None,
     quantized: bool,
@@ -132,7 +128,6 @@ def _prepare(
     from edgecompile.gate import check_pruned
     from edgecompile.parts import complete_data
     from edgecompile.plan_model import plan_model
-    from edgecompile.plan_tensors import plan_tensors
     from edgecompile.prune_units import prune_units
     from edgecompile.prune_vocabulary import prune_vocabulary
     from edgecompile.read_student import read_student
@@ -164,8 +159,6 @@ def _prepare(
     plan = FLOAT
     if quantized:
         plan = plan_model(model, reference, data, recipe, outputs=outputs, trace=trace)
-        if tensors and plan.activations and not plan.weights:
-            plan = plan_tensors(model, reference, plan, data.calibration, trace)
     trace.say("evaluate", f"asking the float model for answers to {len(data.golden)} {data.judges}")
     native = source.route == "native"
     wide = reference if model is dense else lower_float(dense)

@@ -44,10 +44,10 @@ class Target:
 
     `activation` is the type that the engine's int8 kernels want ("uint8" or "int8"); `weight` is
     "int8", or "int8-pairs" where two products are summed in 16 bits and must not saturate.
-    `lengths` are the token counts that an engine of fixed shapes is written for: the build says.
-    `longest` is the most tokens that a target is built for by default, 0 for no limit.
-    `profile` is which of an engine's PROFILES is lowered: the build says. `accelerator`,
-    `system_config` and `memory_mode` are Vela's names of an Ethos-U, its clock and memories.
+    `chip` is what the vendor's compiler calls the chip, in the engine's own words.
+    `lengths` are the token counts that an engine of fixed shapes is written for, `profile` the
+    recipe's choice between accuracy and speed on an NPU: the build says both. `longest` is the
+    most tokens that a target is built for by default, 0 for no limit.
     """
 
     name: str
@@ -61,12 +61,10 @@ class Target:
     cpu_features: tuple[str, ...] = ()
     cpu: Cpu | None = None
     forms: Forms = Forms()
+    chip: tuple[str, ...] = ()
     lengths: tuple[int, ...] = ()
-    profile: str = ""
+    profile: str = "accurate"
     longest: int = 0
-    accelerator: str = ""
-    system_config: str = ""
-    memory_mode: str = ""
 
     @property
     def folder(self) -> str:
@@ -147,7 +145,8 @@ def load(name: str) -> Target:
     forms = fill(Forms, table.pop("forms", {}), path, place)
     shown = board if engine == machine.engine else f"{board}:{engine}"
     of_machine = {field.name: getattr(machine, field.name) for field in fields(machine)}
-    given = of_machine | {"name": shown, "engine": engine, "forms": forms, "lengths": (), "profile": ""}
+    given = of_machine | {"name": shown, "engine": engine, "forms": forms}
+    given |= {"lengths": (), "profile": "accurate"}
     target = fill(Target, table, path, engine, given)
     _check(path, target)
     return target

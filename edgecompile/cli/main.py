@@ -13,6 +13,7 @@ import click
 
 from edgecompile import __version__
 from edgecompile.cli.prune import prune
+from edgecompile.cli.toolchain import toolchain
 from edgecompile.errors import EdgeCompileError, GateError
 
 BUG = 70
@@ -280,6 +281,7 @@ def completion(shell: str) -> None:
 
 
 cli.add_command(prune)
+cli.add_command(toolchain)
 
 
 def _print_json(value: object) -> None:

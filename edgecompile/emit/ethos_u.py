@@ -15,12 +15,13 @@ from edgecompile.emit.litert import runtime_version
 from edgecompile.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import onnx_ir as ir
 
     from edgecompile.data.feed import Feed
     from edgecompile.graph import FloatArray
+    from edgecompile.plan import Plan
     from edgecompile.target import Target
 
 __all__ = ["runtime_version"]
@@ -38,10 +39,20 @@ WEIGHTS: dict[str, tuple[int, int]] = {}
 LOOKUPS: dict[str, tuple[int, int]] = {}
 """Embedding tables below int8: none."""
 WITHOUT_VNNI: dict[str, str] = {}
-ROUNDS_OUTPUTS = FIXED_SHAPES = ALL_TENSORS = True
+ROUNDS_OUTPUTS = FIXED_SHAPES = ONLY_ROUNDED = True
 """Everything is rounded, so the plan knows the range of every tensor; lengths are fixed."""
+TOOLCHAIN = "vela"
+NO_LADDER = "nothing is more accurate on this NPU; lower the [gate]"
 HOW = "the same integers in LiteRT's reference kernels on this host, texts padded to its lengths"
 ONE_FILE_BYTES = 2_000_000_000
+
+
+def observe(plan: "Plan", target: "Target", model: "ir.Model", feeds: "Iterable[Feed]") -> "Plan":
+    """Return the plan with the range of every tensor."""
+    from edgecompile.plan_tensors import plan_tensors
+
+    del target
+    return plan_tensors(model, plan, feeds)
 
 
 def write(

@@ -30,7 +30,8 @@ def open_parts(
             _calls(runtime, folder / name, threads) for name in ("embed.tflite", "pool.tflite")
         )
         encoders = {
-            key: _calls(runtime, folder / f"encoder_{_number(key)}.tflite", threads) for key in embed
+            key: _calls(runtime, folder / f"encoder_{_number(key)}.tflite", threads)
+            for key in embed
         }
     lengths = sorted(embed, key=_number)
 

@@ -16,6 +16,7 @@ from edgecompile.target import Target
 from edgecompile.vela.read_operators import Operator, npu_share, read_operators
 
 TOOLCHAIN = "vela"
+ACCELERATOR = "accelerator-config"
 TIME_LIMIT_S, MEMORY_LIMIT_BYTES = 600, 8 << 30
 WORKER = Path(__file__).parent / "worker.py"
 
@@ -55,7 +56,7 @@ def compile_encoder(
     left = tuple(operator for operator in after if not operator.on_npu)
     ops_share, macs_share = npu_share(before, after)
     if not any(operator.on_npu for operator in after):
-        msg = f"vela: none of the {len(before)} operators of {model.name} runs on {board.accelerator}"
+        msg = f"vela: none of the {len(before)} operators of {model.name} runs on {board.name}"
         raise UnsupportedError(msg)
     return Compiled(file, first[1], first[2], len(before), left, ops_share, macs_share)
 
@@ -67,13 +68,7 @@ def _run(
 
     folder.mkdir()
     shutil.copyfile(model, folder / model.name)
-    request = {
-        "model": model.name,
-        "output": ".",
-        "accelerator_config": board.accelerator,
-        "system_config": board.system_config,
-        "memory_mode": board.memory_mode,
-    }
+    request = {"model": model.name, "output": ".", "options": list(board.chip)}
     answer = run_worker(
         python,
         WORKER,

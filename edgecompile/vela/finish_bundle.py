@@ -1,4 +1,4 @@
-"""What the bundle gets from Vela: files for the NPU and for firmware, figures, what the CPU runs."""
+"""What a bundle gets from Vela: files for the NPU and firmware, figures, what the CPU runs."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,15 +21,12 @@ def finish_bundle(
     names: Sequence[str], board: Target, folder: Path, say: Callable[[str, str], None]
 ) -> tuple[list[str], list[dict[str, Any]], dict[str, Any]]:
     """Compile each encoder; return all files, rows for the profile, a table for the manifest."""
-    from edgecompile.toolchain.venv import installed
-    from edgecompile.vela.compile_encoder import TOOLCHAIN
-
     files, rows, encoders = list(names), [], {}
     for name in names:
         length = name.removeprefix("encoder_").removesuffix(".tflite")
         if not length.isdecimal():
             continue
-        say("emit", f"{board.name}: Vela compiles {name} for {board.accelerator}")
+        say("emit", f"{board.name}: Vela compiles {name}")
         made = compile_encoder(folder / name, board, folder, say)
         sources = write_firmware(folder / name, made.file, board)
         files += [made.file.name, *sources]
@@ -37,14 +34,7 @@ def finish_bundle(
         encoders[name] = _table(made)
         for operator in made.left:
             say("warning", f"{board.name}: {_reason(operator.name, operator.output)}")
-    compiler = {
-        "accelerator": board.accelerator,
-        "system_config": board.system_config,
-        "memory_mode": board.memory_mode,
-        "profile": board.profile,
-        "toolchain": installed(TOOLCHAIN),
-    }
-    return files, rows, compiler | {"encoders": encoders}
+    return files, rows, {"chip": list(board.chip), "profile": board.profile, "encoders": encoders}
 
 
 def _rows(made: Compiled, length: int) -> list[dict[str, Any]]:

@@ -13,13 +13,10 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     """Compile `model` in this folder; return Vela's version, its output's name and its figures."""
     from ethosu.vela import __version__, vela  # type: ignore[import-not-found]
 
-    settings = ("accelerator-config", "system-config", "memory-mode")
-    arguments = [f"--{key}={request[key.replace('-', '_')]}" for key in settings]
-    folder = Path(request["output"])
-    model = Path(request["model"])
-    vela.main(
-        [str(model), *arguments, "--config=Arm/vela.ini", "--show-cpu-operations", f"--output-dir={folder}"]
-    )
+    folder, model = Path(request["output"]), Path(request["model"])
+    options = [f"--{option}" for option in request["options"]]
+    options += ["--config=Arm/vela.ini", "--show-cpu-operations", f"--output-dir={folder}"]
+    vela.main([str(model), *options])
     (table,) = folder.glob(f"{model.stem}_summary_*.csv")
     with table.open(newline="") as lines:
         figures = list(csv.DictReader(lines))[-1]

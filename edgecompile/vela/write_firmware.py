@@ -20,7 +20,7 @@ ALIGNMENT = 16
 OFFSETS = b"OfflineMemoryAllocation"
 """Vela's metadata: version, graph, number of tensors, then each one's place in the arena, or -1."""
 HEADER = """\
-/* {file} for {accelerator} ({system}, {memory}): how firmware reaches it.
+/* {file}, for {chip}: how firmware reaches it.
    Written by edgecompile; its golden inputs and outputs are in golden.npz. */
 #ifndef {guard}_H
 #define {guard}_H
@@ -87,7 +87,8 @@ int {name}_invoke(struct ethosu_driver *driver, uint8_t *arena, uint8_t *fast, s
     const size_t sizes[{count}] = {{
         {weights_bytes}u, {guard}_ARENA_BYTES, fast_bytes,
 {sizes}    }};
-    return ethosu_invoke_v3(driver, {name} + {stream}u, {stream_bytes}, bases, sizes, {count}, NULL);
+    return ethosu_invoke_v3(driver, {name} + {stream}u, {stream_bytes}, bases, sizes,
+                            {count}, NULL);
 }}
 """
 
@@ -124,9 +125,7 @@ def write_firmware(source: Path, file: Path, board: Target) -> list[str]:
         "file_bytes": len(raw),
         "alignment": ALIGNMENT,
         "arena_bytes": arena,
-        "accelerator": board.accelerator,
-        "system": board.system_config,
-        "memory": board.memory_mode,
+        "chip": ", ".join(board.chip),
     }
     texts = [_end(guard, f"{side}_{n}", graph.tensors[i], places[i]) for side, n, i in ends]
     invoke = INVOKE.format(**words) if alone else ""

@@ -105,6 +105,6 @@ def _pull_to_pool(graph: ir.Graph) -> None:
     for node in reversed(list(graph)):
         users = [user for value in node.outputs for user in value.consumers()]
         outputs = any(value.is_graph_output() for value in node.outputs)
-        if place_of(node) == EMBED and not outputs and users:
-            if all(place_of(user) == POOL for user in users):
-                place(node, POOL)
+        alone = users and not outputs and all(place_of(user) == POOL for user in users)
+        if place_of(node) == EMBED and alone:
+            place(node, POOL)

@@ -82,9 +82,7 @@ class Rounder:
             self.rounded[key] = self.round(value, wanted, before, ENCODER)
         return self.rounded[key]
 
-    def round(
-        self, value: ir.Value, form: IntegerFormat, before: ir.Node, part: str
-    ) -> ir.Value:
+    def round(self, value: ir.Value, form: IntegerFormat, before: ir.Node, part: str) -> ir.Value:
         """Insert a Round."""
         node = ir.node("Round", [value], domain=LITERT, name=f"{value.name}.{form.dtype}")
         self.graph.insert_before(before, place(node, part))
@@ -111,7 +109,7 @@ def round_encoder(model: ir.Model, plan: Plan, target: Target) -> ir.Model:
     """Give every tensor of the encoder its integers."""
     model = model.clone()
     rounder = Rounder(model.graph, plan, target.profile == ACCURATE)
-    of_node = {n: l for l in linears(model.graph) for n in l.nodes}
+    of_node = {node: linear for linear in linears(model.graph) for node in linear.nodes}
     for node in list(model.graph):
         if place_of(node) != ENCODER or node.graph is None:
             continue
@@ -147,7 +145,7 @@ def _node(rounder: Rounder, node: ir.Node) -> None:
     elif node.op_type == "Tanh":
         _take(rounder, node, INT16)
         set_format(y, UNIT)
-    elif node.op_type == "Add" and _is_epsilon(rounder, node):
+    elif node.op_type == "Add" and _is_epsilon(node):
         ir.convenience.replace_all_uses_with(y, present(node.inputs[0]))
         rounder.graph.remove(node, safe=True)
     else:
@@ -197,7 +195,7 @@ def _mask(rounder: Rounder, node: ir.Node) -> None:
     set_format(node.outputs[0], format_of(scores) or _scores(rounder, scores))
 
 
-def _is_epsilon(rounder: Rounder, node: ir.Node) -> bool:
+def _is_epsilon(node: ir.Node) -> bool:
     """Say whether an Add's constant is less than half a step of what it is added to."""
     x, number = node.inputs[0], constant(node.inputs[1])
     if x is None or number is None or number.size != 1 or (form := format_of(x)) is None:

@@ -51,7 +51,8 @@ def write_linear(rounder: "Rounder", linear: Linear, x: ir.Value, steepness: flo
     low, high = rounder.range(y)
     weight, bias = weight_of(linear) * factor, _bias(linear) * factor
     if dtype == INT16 and sole_consumer(y, "Gelu"):
-        weight, bias, low, high = (part * steepness for part in (weight, bias, low, high))
+        weight, bias = weight * steepness, bias * steepness
+        low, high = low * steepness, high * steepness
     inflated = steepness if dtype == INT16 and _is_gelu(x) else 1.0
     weight = weight / inflated
     reach = _reach(rounder, linear, y, dtype)

@@ -14,7 +14,15 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecompile.facts import no_layer_norms
-from edgecompile.graph import RSQRT, add_initializer, add_int64, name_outputs, present, substitute, sweep
+from edgecompile.graph import (
+    RSQRT,
+    add_initializer,
+    add_int64,
+    name_outputs,
+    present,
+    substitute,
+    sweep,
+)
 from edgecompile.passes import rewrite
 
 

@@ -49,14 +49,14 @@ def equalise(model: ir.Model, plan: Plan, *, into_values: bool) -> ir.Model:
         _part_from_floats(model.graph, readers[name], planned)
         for weight in {linear.weight: None for linear in readers[name]}:
             if weight not in scaled:  # a plan gives all readers of a shared weight the same factors
-                _rescale(model.graph, weight, s[:, None])
+                rescale(model.graph, weight, s[:, None])
                 scaled.add(weight)
         count = len(readers[name])
-        source = _value_projection(value, by_output, count) if into_values else None
+        source = value_projection(value, by_output, count) if into_values else None
         if source is not None:
-            _rescale(model.graph, source.weight, 1 / s)
+            rescale(model.graph, source.weight, 1 / s)
             if source.bias is not None:
-                _rescale(model.graph, source.bias, 1 / s)
+                rescale(model.graph, source.bias, 1 / s)
         else:
             _multiply(model.graph, value, 1 / s, readers[name])
     model.metadata_props[EQUALISED] = "yes"
@@ -75,7 +75,7 @@ def _part_from_floats(graph: ir.Graph, users: list[Linear], planned: set[ir.Node
                         node.replace_input_with(index, copy)
 
 
-def _rescale(graph: ir.Graph, value: ir.Value, factors: FloatArray) -> None:
+def rescale(graph: ir.Graph, value: ir.Value, factors: FloatArray) -> None:
     """Replace a weight by a scaled one: the caller's model keeps its own."""
     old = weight_tensor(value)
     new = lazy_tensor(old.shape.numpy(), lambda: (old.numpy() * factors).astype(np.float32))
@@ -83,7 +83,7 @@ def _rescale(graph: ir.Graph, value: ir.Value, factors: FloatArray) -> None:
     graph.initializers[str(value.name)].const_value = new
 
 
-def _value_projection(
+def value_projection(
     context: ir.Value, by_output: dict[str | None, Linear], readers: int
 ) -> Linear | None:
     """Return the Linear that alone makes the v of the attention that makes `context`."""

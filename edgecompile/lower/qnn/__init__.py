@@ -1,0 +1,4 @@
+"""Lowering for Qualcomm's HTP: fixed shapes, a stream of tokens [S, C], every tensor rounded."""
+
+FORMS = {"attention": ("heads",), "gelu": ("erf",), "linear": ("gemm",)}
+"""What a target's file may ask for: nothing else is measured yet."""
