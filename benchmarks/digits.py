@@ -6,7 +6,8 @@ scikit-learn's bundled digits: 1,797 real scans of 8x8 pixels. The model is trai
 a fixed seed (half a minute), exported through optimum, and judged on scans that neither training,
 calibration nor the gate has seen. *Pruned* is what benchmarks/digits.toml removes, in float unless
 it says int8; it is distilled on the images that also trained the model, less those of the gate.
-Needs torch, optimum, accelerate and scikit-learn: locks/export.txt.
+Needs torch, optimum, accelerate and scikit-learn: locks/export.txt. With ai-edge-litert in the same
+environment, the .tflite files of two Raspberry Pi targets are judged too, each by its own runtime.
 """
 
 import shutil
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +27,13 @@ from running import build, machine, options, save, timed
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from edgecompile.emit import onnxruntime as engine
+from edgecompile.engines import engine
 from edgecompile.export.read_model import export, find_source
 from edgecompile.graph import FloatArray
 
 TEST, CALIBRATION, GOLDEN = 797, 64, 128
 EPOCHS, BATCH, RATE = 30, 64, 2e-3
+TFLITE = {"litert": "raspberry-pi-5:litert", "tflite_runtime": "raspberry-pi-os-32"}
 WANTED, WANTED_PRUNED, WANTED_S = 0.003, 0.005, 180
 RECIPE = Path(__file__).with_suffix(".toml")
 AS_FLOAT = """
@@ -120,6 +123,10 @@ def quantize_all(scratch: Path, x: FloatArray) -> dict[str, Path]:
         models[peer] = scratch / f"peer{number}.onnx"
         quantize(models["float"], models[peer], feeds)
     models["edgecompile"] = artifact
+    for name, target in TFLITE.items() if find_spec("ai_edge_litert") else ():
+        folder = scratch / name
+        build(scratch / "vit", folder, "--data", scratch / "digits.npz", target=target)
+        (models[f"edgecompile, {name}"],) = folder.glob("*/model.tflite")
     return models
 
 
@@ -151,7 +158,8 @@ def judge_all(
     """Count each model's right answers on the test scans."""
     rows = {}
     for peer, path in models.items():
-        run = engine.runner(path)
+        chosen = next((e for e in TFLITE if peer.endswith(e)), "onnxruntime")
+        run = engine(chosen).runner(path)
         answers = [run({"pixel_values": image[None]})[0].argmax() for image in test_x]
         right = int(np.sum(np.array(answers) == test_y))
         rows[peer] = {"right": right, "accuracy": right / len(test_y)}

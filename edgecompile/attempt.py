@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecompile import __version__, engines
+from edgecompile.attachments import attachments
 from edgecompile.errors import EmulationError
 from edgecompile.gate import passes_gate
 from edgecompile.plan import Plan
@@ -70,6 +71,9 @@ def emit(board: Target, prepared: Prepared, plan: Plan, folder: Path, trace: Tra
     """Lower a plan and write its artifact; return the names of its files, the one to load first."""
     trace.say("lower", f"{board.name}: {board.engine}, opset {board.opset}")
     lowered = lower(prepared.model, plan, board, trace)
+    config = prepared.source.config
+    attached = attachments(prepared.tokenizer, config.values if config is not None else {})
+    lowered.metadata_props.update(attached)
     with trace.step("emit", board.engine) as done:
         names: list[str] = engines.engine(board.engine).write(
             lowered, folder, _metadata(board, plan)

@@ -1,5 +1,7 @@
 """Where a node of an NPU's graph runs: on the host, before or behind the encoder, or on the NPU."""
 
+from collections.abc import Callable, Sequence
+
 import onnx_ir as ir
 
 EMBED, ENCODER, POOL = "embed", "encoder", "pool"
@@ -61,17 +63,12 @@ def _input(value: ir.Value) -> ir.Value:
     return copy
 
 
-def fix_length(model: ir.Model, length: int) -> ir.Model:
-    """Return a part with numbers for the axes that its ends leave open: batch 1, `length` tokens.
+def fix_shapes(model: ir.Model, shape_of: Callable[[ir.Value], Sequence[int]]) -> ir.Model:
+    """Return a part whose ends have shapes of numbers.
 
     Vela leaves to the CPU whatever touches a tensor of an open shape.
     """
     model = model.clone()
     for value in (*model.graph.inputs, *model.graph.outputs):
-        if value.shape is not None:
-            sizes = [
-                size if isinstance(size, int) else length if axis else 1
-                for axis, size in enumerate(value.shape)
-            ]
-            value.shape = ir.Shape(sizes)
+        value.shape = ir.Shape(shape_of(value))
     return model

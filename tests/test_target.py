@@ -151,7 +151,7 @@ def test_a_table_of_no_engine_is_named(folder: Path) -> None:
     """A slip in a table's name, and a preferred engine without a table."""
     assert message(folder, GOOD + OTHER.replace("[openvino]", "[openvno]")) == (
         "T: no engine named 'openvno'; did you mean 'openvino'?"
-        " known: litert, onnxruntime, openvino"
+        " known: litert, onnxruntime, openvino, tflite_runtime"
     )
     assert message(folder, GOOD.partition("[onnxruntime]")[0]) == (
         "T: engine is 'onnxruntime', but there is no table [onnxruntime]"

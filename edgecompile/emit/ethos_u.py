@@ -6,6 +6,7 @@ the host does, with a signature for each length. A text is padded to the next le
 """
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,13 +64,14 @@ def write(
 ) -> list[str]:
     """Write the parts; return the names of their files, the one to run first at the front."""
     from edgecompile.facts import LENGTHS
-    from edgecompile.placement import EMBED, ENCODER, POOL, cut_part, fix_length
+    from edgecompile.placement import EMBED, ENCODER, POOL, cut_part, fix_shapes
+    from edgecompile.tflite import run_parts
     from edgecompile.tflite.flatbuffer import File
-    from edgecompile.tflite.write_graph import open_axis, write_graph
+    from edgecompile.tflite.write_graph import ONLY, Sizes, sizes_of, write_graph
 
-    stated = model.metadata_props.get(LENGTHS, "") if open_axis(model) else ""
-    lengths = [int(number) for number in stated.split(",") if number] or [0]
-    about = json.dumps(dict(metadata), sort_keys=True)
+    stated = model.metadata_props.get(LENGTHS, "")
+    every = sizes_of(model, [int(number) for number in stated.split(",") if number])
+    about = json.dumps(dict(metadata), sort_keys=True).encode()
 
     def save(file: File, name: str) -> str:
         file.add_metadata("edgecompile", about)
@@ -79,25 +81,35 @@ def write(
     names = []
     for part, name in ((EMBED, EMBED_FILE), (POOL, POOL_FILE)):
         file, cut = File(one_file_bytes), cut_part(model, part)
-        for length in lengths:
-            write_graph(file, cut, length)
+        for sizes in every:
+            write_graph(file, cut, sizes)
         names.append(save(file, name))
     encoder = cut_part(model, ENCODER)
-    for length in lengths:
+    for sizes in every:
         file = File(one_file_bytes)
-        write_graph(file, fix_length(encoder, length), 0)
-        names.append(save(file, ENCODER_FILE.format(length)))
-    return names
+        write_graph(file, fix_shapes(encoder, sizes.of), Sizes({}, ONLY))
+        names.append(save(file, ENCODER_FILE.format(sizes.key.removeprefix("tokens_"))))
+    program = Path(run_parts.__file__)
+    shutil.copyfile(program, folder / program.name)
+    return [*names, program.name]
 
 
 def runner(
     artifact: Path, threads: int = 0, *, one_pool: bool = False
 ) -> "Callable[[Feed], list[FloatArray]]":
     """Return a function that runs the parts of an artifact one after the other."""
-    from edgecompile.tflite.run_parts import open_parts
+    from edgecompile.tflite.run_parts import FeedError, open_parts
 
     del one_pool
-    return open_parts(litert.module(), artifact.parent, threads, DataError)
+    opened = open_parts(litert.module(), artifact.parent, threads or 1)
+
+    def run(feed: "Feed") -> "list[FloatArray]":
+        try:
+            return list(opened(feed).values())
+        except FeedError as error:
+            raise DataError(str(error)) from error
+
+    return run
 
 
 def finish(

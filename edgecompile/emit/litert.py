@@ -6,7 +6,6 @@ and masked. Batch 1. Ids and masks are int32.
 """
 
 import importlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,15 +57,18 @@ def write(
 def runner(
     artifact: Path, threads: int = 0, *, one_pool: bool = False
 ) -> "Callable[[Feed], list[FloatArray]]":
-    """Return a function that runs an artifact; `one_pool` makes no difference: no thread spins."""
+    """Return a function that runs an artifact; `one_pool` makes no difference: no pool is shared.
+
+    0 threads are LiteRT's default, one: two that wait for each other spin on a busy machine.
+    """
     from edgecompile.tflite.interpret import FeedError, open_artifact
 
     del one_pool
-    opened = open_artifact(module(), artifact, threads or os.cpu_count() or 1)
+    opened = open_artifact(module(), artifact, threads or 1)
 
     def run(feed: "Feed") -> "list[FloatArray]":
         try:
-            return opened(feed)
+            return list(opened(feed).values())
         except FeedError as error:
             raise DataError(str(error)) from error
 

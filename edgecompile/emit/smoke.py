@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Check this bundle on this machine: python smoke.py
 
-Needs Python 3.9 or newer, numpy and the engine's runtime (onnxruntime, openvino, ai-edge-litert or
-tflite-runtime), and nothing else. It verifies the files' hashes, runs the golden inputs, compares
-with the float model's answers, measures latency, and writes measured.json. Exit code 0: all is
-well. 1: something is not, and the line says what.
+Needs Python 3.9 or newer (3.10 for .tflite), numpy and the engine's runtime (onnxruntime, openvino,
+ai-edge-litert or tflite-runtime), and nothing else. It verifies the files' hashes, runs the golden
+inputs, compares with the float model's answers, measures latency, and writes measured.json. Exit
+code 0: all is well. 1: something is not, and the line says what.
 """
 
 import hashlib
@@ -71,94 +71,60 @@ class Openvino:
 
 
 class Litert:
-    """How LiteRT does: a text is padded to the next of the artifact's lengths, and masked."""
-
-    PACKAGE = "ai_edge_litert"
+    """How LiteRT does, by interpret.py beside this: padded to the next of the file's lengths."""
 
     def __init__(self):
         """Import it."""
-        self.module = importlib.import_module(f"{self.PACKAGE}.interpreter")
-        self.version = sys.modules[self.PACKAGE].__version__
+        import ai_edge_litert
+
+        self.take(ai_edge_litert)
+
+    def take(self, package):
+        """Take the interpreter of a package."""
+        self.module = importlib.import_module(f"{package.__name__}.interpreter")
+        self.version = package.__version__
 
     def open(self, path, threads):
         """Return a function (names of outputs, feed) -> arrays; 0 threads = all."""
-        count = threads or os.cpu_count()
-        opened = self.module.Interpreter(model_path=path, num_threads=count)
-        calls = [opened.get_signature_runner(key) for key in opened.get_signature_list()]
-        calls.sort(key=lambda call: sum(sum(d["shape"]) for d in call.get_input_details().values()))
+        sys.path.insert(0, str(FOLDER))  # python -I leaves it out
+        opened = importlib.import_module("interpret").open_artifact(
+            self.module, path, threads or os.cpu_count()
+        )
 
         def run(names, feed):
-            call = next(call for call in calls if self.holds(call, feed))
-            details, length, padded = call.get_input_details(), 0, {}
-            for name, detail in details.items():
-                given = feed[name].shape
-                padded[name] = pad(feed[name].astype(detail["dtype"]), detail["shape"])
-                length = max(
-                    [length, *(n for n, s in zip(given, detail["shape_signature"]) if s < 0)]
-                )
-            answers, shapes = call(**padded), call.get_output_details()
-            signatures = {name: shapes[name]["shape_signature"] for name in names or answers}
-            return [
-                answers[name][tuple(slice(length if s < 0 else None) for s in signature)]
-                for name, signature in signatures.items()
-            ]
+            answers = opened(feed)
+            return [answers[name] for name in names or answers]
 
         return run
-
-    @staticmethod
-    def holds(call, feed):
-        """Say whether a signature's inputs are as long as a feed, or longer."""
-        details = call.get_input_details().items()
-        return all(n <= s for k, d in details for n, s in zip(feed[k].shape, d["shape"]))
 
 
 class TfliteRuntime(Litert):
     """How the older runtime of .tflite files does: the same."""
 
-    PACKAGE = "tflite_runtime"
+    def __init__(self):
+        """Import it."""
+        import tflite_runtime
+
+        self.take(tflite_runtime)
 
 
 class EthosU(Litert):
-    """How an Ethos-U's bundle does without the NPU: its three parts in the reference kernels."""
+    """How an Ethos-U's bundle does without the NPU, by run_parts.py: in the reference kernels."""
 
     emulates = True
 
     def open(self, path, threads):
         """Return a function (names of outputs, feed) -> arrays; 0 threads = all."""
-        parts = {}
-        folder = Path(path).parent
-        for file in folder.glob("*.tflite"):
-            if not file.stem.endswith("_vela"):
-                parts[file.stem] = self.signatures(file, threads or os.cpu_count())
-        embed, pool = parts["embed"], parts["pool"]
-        keys = sorted(embed, key=lambda key: int(key.rpartition("_")[2]) if "_" in key else 0)
+        sys.path.insert(0, str(FOLDER))  # python -I leaves it out
+        opened = importlib.import_module("run_parts").open_parts(
+            self.module, Path(path).parent, threads or os.cpu_count()
+        )
 
         def run(names, feed):
-            given = max(array.shape[1] for array in feed.values() if array.ndim > 1)
-            key = next(k for k in keys if int(k.rpartition("_")[2]) >= given)
-            (encoder,) = parts["encoder_" + key.rpartition("_")[2]].values()
-            known = {}
-            for call in (embed[key], pool[key]):
-                for name, detail in call.get_input_details().items():
-                    if name in feed:
-                        known[name] = pad(feed[name].astype(detail["dtype"]), detail["shape"])
-            for call in (embed[key], encoder, pool[key]):
-                known.update(call(**{name: known[name] for name in call.get_input_details()}))
-            shapes = {n: d["shape_signature"] for n, d in pool[key].get_output_details().items()}
-            return [
-                known[name][tuple(slice(given if s < 0 else None) for s in shapes[name])]
-                for name in names or shapes
-            ]
+            answers = opened(feed)
+            return [answers[name] for name in names or answers]
 
         return run
-
-    def signatures(self, file, threads):
-        """Return a file's signatures by key, ready to call."""
-        kernels = self.module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        opened = self.module.Interpreter(
-            model_path=str(file), num_threads=threads, experimental_op_resolver_type=kernels
-        )
-        return {key: opened.get_signature_runner(key) for key in opened.get_signature_list()}
 
 
 class Qnn:

@@ -40,14 +40,16 @@ It runs a float FULLY_CONNECTED by int8 weights, but takes no notice of their ch
 """
 HOW = "the artifact executed by tflite-runtime on this host's CPU, texts padded to its lengths"
 NEWEST = {
-    "ABS": 5, "ADD": 5, "BATCH_MATMUL": 4, "BROADCAST_TO": 3, "CAST": 5, "CONCATENATION": 4,
-    "CONV_2D": 7, "COS": 1, "CUMSUM": 1, "DEPTHWISE_CONV_2D": 7, "DEQUANTIZE": 5, "DIV": 2,
-    "EQUAL": 4, "EXP": 2, "FLOOR": 1, "FULLY_CONNECTED": 10, "GATHER": 6, "GELU": 2, "GREATER": 2,
-    "GREATER_EQUAL": 3, "LESS": 3, "LESS_EQUAL": 2, "LOG": 1, "LOGICAL_AND": 1, "LOGICAL_NOT": 1,
-    "LOGICAL_OR": 1, "LOGISTIC": 3, "MAXIMUM": 4, "MEAN": 3, "MINIMUM": 4, "MUL": 7, "NEG": 1,
-    "PAD": 4, "POW": 1, "QUANTIZE": 3, "REDUCE_MAX": 3, "RELU": 3, "RESHAPE": 1, "RSQRT": 2,
-    "SELECT_V2": 2, "SIN": 1, "SLICE": 6, "SOFTMAX": 3, "SPLIT": 4, "SQRT": 1, "SUB": 5, "SUM": 2,
-    "TANH": 3, "TRANSPOSE": 6,
+    "ABS": 5, "ADD": 5, "BATCH_MATMUL": 4, "BROADCAST_TO": 3, "CAST": 5, "CEIL": 1,
+    "CONCATENATION": 4, "CONV_2D": 7, "COS": 1, "CUMSUM": 1, "DEPTHWISE_CONV_2D": 7,
+    "DEQUANTIZE": 5, "DIV": 2, "ELU": 1, "EQUAL": 4, "EXP": 2, "FLOOR": 1, "FULLY_CONNECTED": 10,
+    "GATHER": 6, "GELU": 2, "GREATER": 2, "GREATER_EQUAL": 3, "HARD_SWISH": 1, "LESS": 3,
+    "LESS_EQUAL": 2, "LOG": 1, "LOGICAL_AND": 1, "LOGICAL_NOT": 1, "LOGICAL_OR": 1, "LOGISTIC": 3,
+    "MAXIMUM": 4, "MEAN": 3, "MINIMUM": 4, "MUL": 7, "NEG": 1, "NOT_EQUAL": 3,
+    "PAD": 4, "POW": 1, "QUANTIZE": 3,
+    "REDUCE_MAX": 3, "RELU": 3, "RESHAPE": 1, "ROUND": 1, "RSQRT": 2, "SELECT_V2": 2, "SIGN": 2,
+    "SIN": 1, "SLICE": 6, "SOFTMAX": 3, "SPLIT": 4, "SPLIT_V": 2, "SQRT": 1,
+    "STRIDED_SLICE": 8, "SUB": 5, "SUM": 2, "TANH": 3, "TRANSPOSE": 6,
 }  # fmt: skip
 """Newest version of each operator that 2.14 loads: asked of it, one by one, with rising versions.
 

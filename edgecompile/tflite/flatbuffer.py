@@ -131,11 +131,11 @@ class File:
         )
         self.model.signatureDefs.append(table)
 
-    def add_metadata(self, name: str, text: str) -> None:
-        """Keep a text under a name."""
+    def add_metadata(self, name: str, data: bytes) -> None:
+        """Keep bytes under a name."""
         table = schema().MetadataT()
         table.name = name.encode()
-        table.buffer = self.buffer(np.frombuffer(text.encode(), np.uint8))
+        table.buffer = self.buffer(np.frombuffer(data, np.uint8))
         self.model.metadata.append(table)
 
     def data(self, description: str) -> bytes:

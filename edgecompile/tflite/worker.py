@@ -6,7 +6,6 @@ It answers feeds over files, one after the other, as long as whoever opened it h
 import contextlib
 import hashlib
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -78,13 +77,16 @@ class Worker:
 
 
 def open_worker(artifact: Path, threads: int) -> "Callable[[Feed], list[FloatArray]]":
-    """Return a function that runs an artifact, which is opened with the first feed."""
-    count = threads or os.cpu_count() or 1
-    command = [python(), "-I", "-S", interpret.__file__, wheels(), RUNTIME, artifact, count]
+    """Return a function that runs an artifact, which is opened with the first feed.
+
+    0 threads are one here: it judges, and two that wait for each other spin on a busy machine.
+    """
+    command: list[str | Path] = [python(), "-I", "-S", interpret.__file__, wheels(), RUNTIME]
+    command += [artifact, str(threads or 1)]
     scratch = Path(tempfile.mkdtemp(prefix="edgecompile-"))
     with (scratch / "words").open("wb") as words:
         process = subprocess.Popen(  # noqa: S603 - a Python 3.11 and our own program
-            list(map(str, command)),
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=words,
@@ -98,7 +100,8 @@ def open_worker(artifact: Path, threads: int) -> "Callable[[Feed], list[FloatArr
 def _end(process: "subprocess.Popen[str]", scratch: Path) -> None:
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
-            pipe.close()
+            with contextlib.suppress(BrokenPipeError):  # what it was asked as it ended
+                pipe.close()
     process.kill()
     process.wait()
     shutil.rmtree(scratch, ignore_errors=True)

@@ -23,14 +23,14 @@ def finish_bundle(
     """Compile each encoder; return all files, rows for the profile, a table for the manifest."""
     files, rows, encoders = list(names), [], {}
     for name in names:
-        length = name.removeprefix("encoder_").removesuffix(".tflite")
-        if not length.isdecimal():
+        if not name.startswith("encoder_"):
             continue
+        length = name.removeprefix("encoder_").removesuffix(".tflite")
         say("emit", f"{board.name}: Vela compiles {name}")
         made = compile_encoder(folder / name, board, folder, say)
         sources = write_firmware(folder / name, made.file, board)
         files += [made.file.name, *sources]
-        rows += _rows(made, int(length))
+        rows += _rows(made, int(length) if length.isdecimal() else 0)
         encoders[name] = _table(made)
         for operator in made.left:
             say("warning", f"{board.name}: {_reason(operator.name, operator.output)}")

@@ -16,6 +16,7 @@ from edgecompile import pipeline
 from edgecompile.emit import litert as engine
 from edgecompile.engines import fit_lengths
 from edgecompile.errors import DataError, MissingRuntimeError, UnsupportedError
+from edgecompile.facts import LENGTHS
 from edgecompile.inspect_file import inspect_file
 from edgecompile.recipe import GateTable, ProfileTable, QuantizeTable, Recipe, ShapesTable
 from edgecompile.target import load
@@ -151,14 +152,22 @@ PLAIN = {
     " { y = Conv<dilations = [2, 3], group = 1>(x, w) }",
     "depthwise": "(float[b,3,8,12] x) => (float[b,6,5,9] y) { y = Conv<group = 3>(x, w3) }",
     "groups": "(float[b,6,8,12] x) => (float[b,4,5,9] y) { y = Conv<group = 2>(x, w2) }",
-    "signal": "(float[b,3,80] x) => (float[b,5,24] y)"
+    "signal": "(float[b,3,80] x) => (float[b,5,25] y)"
     " { y = Conv<strides = [3], pads = [1, 2], dilations = [2]>(x, w1) }",
     "positions": "(float[b,6,20] x) => (float[b,4,20] y)"
     " { y = Conv<group = 2, pads = [2, 2]>(x, w5) }",
     "overlap": "(float[b,3,8,12] x) => (float[b,5,5,9] y) { y = Conv(x, w) }",
     "parts": "(float[b,6,4] x) => (float[b,6,2] y)"
     " { p, q = Split<axis = 2, num_outputs = 2>(x) y = Add(p, q) }",
+    "uneven": "(float[b,6,4] x) => (float[b,6,3] y)"
+    " { p, q = Split<axis = 2>(x, three_one) y = Mul(p, q) }",
+    "swish": "(float[b,6,4] x) => (float[b,6,4] y) { y = HardSwish(x) }",
+    "instances": "(float[b,5,8,12] x) => (float[b,5,8,12] y)"
+    " { y = InstanceNormalization(x, five, five) }",
+    "batches": "(float[b,5,8] x) => (float[b,5,8] y)"
+    " { y = BatchNormalization<epsilon = 0.1>(x, five, four, four, five) }",
     "middle": "(float[b,6,4] x) => (float[b,2,4] y) { y = Slice(x, one, three, one) }",
+    "steps": "(float[b,6,4] x) => (float[b,2,4] y) { y = Slice(x, one, minus, one, three) }",
     "joined": "(float[b,6,4] x) => (float[b,6,8] y) { t = Tanh(x) y = Concat<axis=2>(x, t) }",
     "where": "(float[b,6,4] x) => (float[b,6,4] y) { c = Greater(x, h) y = Where(c, x, h) }",
     "row": "(float[b,6,4] x) => (float[b,4] y) { y = Gather<axis = 1>(x, zero) }",
@@ -171,7 +180,11 @@ PLAIN = {
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_operators_compute_what_onnxruntime_does(
-    name: str, graph: Callable[..., Any], run: Callable[..., list[Array]], tmp_path: Path
+    name: str,
+    graph: Callable[..., Any],
+    rewrite: Callable[..., Any],
+    run: Callable[..., list[Array]],
+    tmp_path: Path,
 ) -> None:
     """Each alone, in float; the writer's shapes are right, or LiteRT would not take them."""
     random = np.random.default_rng(11)
@@ -180,13 +193,55 @@ def test_operators_compute_what_onnxruntime_does(
     sizes |= {"w5": (4, 3, 5)}
     constants |= {k: random.normal(size=s).astype(np.float32) for k, s in sizes.items()}
     constants |= {"h": np.float32(0.5)}
+    constants |= {"minus": np.array([-1])}
+    constants |= {"three_one": np.array([3, 1]), "five": np.arange(1, 6, dtype=np.float32)}
+    constants |= {"four": np.arange(4, -1, -1, dtype=np.float32)}
     model = graph(PLAIN[name], **constants)
     shape = [size if isinstance(size, int) else 1 for size in model.graph.inputs[0].shape]
     x = random.normal(size=shape).astype(np.float32)
-    (file,) = engine.write(model, tmp_path, {})
+    file, *_ = engine.write(rewrite("lower/litert", model, "expand-operators"), tmp_path, {})
     (found,), (wanted,) = engine.runner(tmp_path / file, 1)({"x": x}), run(model, {"x": x})
     assert found.shape == wanted.shape
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=2e-5)
+
+
+CACHED = """(int64[b,s] input_ids, int64[b,t] attention_mask, float[b,2,p,4] past)
+    => (float[b,s,5] logits, float[b,2,t,4] k) {
+    e = Gather(table, input_ids) h = Reshape(e, parted) new = Transpose<perm = [0, 2, 1, 3]>(h)
+    k = Concat<axis = 2>(past, new) kt = Transpose<perm = [0, 1, 3, 2]>(k) s = MatMul(new, kt)
+    c = Cast<to = 1>(attention_mask) free = Sub(one, c) low = Mul(free, big)
+    bias = Unsqueeze(low, heads) m = Add(s, bias) w = Softmax<axis = -1>(m) o = MatMul(w, k)
+    back = Transpose<perm = [0, 2, 1, 3]>(o) r = Reshape(back, whole) logits = MatMul(r, head) }"""
+
+
+def test_a_decoder_has_a_cache_of_fixed_places(
+    graph: Callable[..., Any], run: Callable[..., list[Array]], tmp_path: Path
+) -> None:
+    """Empty, in part or full, whatever the new tokens: as in the graph of open axes."""
+    random = np.random.default_rng(4)
+    numbers = {
+        n: random.normal(size=s).astype("f4") for n, s in (("table", (9, 8)), ("head", (8, 5)))
+    }
+    numbers |= {"one": np.float32(1), "big": np.float32(-1e4), "heads": np.array([1, 2])}
+    numbers |= {"parted": np.array([0, 0, 2, 4]), "whole": np.array([0, 0, 8])}
+    model = graph(CACHED, **numbers)
+    ends = {str(value.name): value for value in (*model.graph.inputs, *model.graph.outputs)}
+    ends["past"].name, ends["k"].name = "past_key_values.0.key", "present.0.key"
+    model.metadata_props[LENGTHS] = "4,8"
+    file, *_ = engine.write(model, tmp_path, {})
+    assert inspect_file(tmp_path / file)["signatures"] == ["decode", "prefill_4", "prefill_8"]
+    artifact = engine.runner(tmp_path / file, 1)
+    for taken, tokens in ((0, 1), (0, 5), (3, 1), (8, 1), (5, 4), (8, 8)):
+        feed = {
+            "input_ids": random.integers(0, 9, (1, tokens)),
+            "attention_mask": np.ones((1, taken + tokens), np.int64),
+            "past_key_values.0.key": random.normal(size=(1, 2, taken, 4)).astype("f4"),
+        }
+        for found, wanted in zip(artifact(feed), run(model, feed), strict=True):
+            np.testing.assert_allclose(found, wanted, atol=2e-5)
+    long = {n: np.zeros((1, 2, 9, 4), "f4") if n.startswith("past") else a for n, a in feed.items()}
+    with pytest.raises(DataError, match=r"^a cache of 9 tokens: the artifact's has 8 places$"):
+        artifact(long)
 
 
 # ------------------------------------------------------------------ errors
@@ -214,12 +269,13 @@ def test_a_model_with_two_open_axes_is_one_line(graph: Callable[..., Any], tmp_p
 def test_an_operator_that_litert_lacks_is_one_line(
     graph: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """The node and its operator."""
+    """The node, its operator, and the pass that could help."""
     model = graph("(float[1,4] x) => (float[1,4] y) { y = Erf(x) }")
     with pytest.raises(UnsupportedError) as caught:
         engine.write(model, tmp_path, {})
     assert str(caught.value) == (
-        "node 'y' (Erf): LiteRT has no such operator; choose another engine for this model"
+        "node 'y' (Erf): LiteRT has no such operator; canonicalise's fuse-gelu takes it in"
+        " x * (1 + erf(x / sqrt(2))) / 2; choose another engine for this model"
     )
 
 

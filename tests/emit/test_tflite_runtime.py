@@ -78,6 +78,17 @@ def test_the_artifact_is_judged_by_the_runtime_that_the_target_names(
         np.testing.assert_allclose(old(feed_of(length)), new(feed_of(length)), atol=0.02)
 
 
+@pytest.mark.parametrize("family", ["distilbert", "roberta"])
+def test_classifiers_become_int8(
+    family: str, checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Built for it and run by it, random weights and all."""
+    found = build(checkpoint(family, "sequence"), tmp_path / "dist")
+    assert found.manifest["accuracy"]["mean"] > 0.9
+    rungs = {row["rung"] for row in found.manifest["quantization"]["linears"].values()}
+    assert "int8" in rungs
+
+
 def test_smoke_checks_the_bundle(bundle: pipeline.Bundle) -> None:
     """On the device numpy and tflite-runtime are enough."""
     code = "import runpy, sys; sys.path.insert(0, sys.argv[1]);"

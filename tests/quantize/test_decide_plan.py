@@ -225,3 +225,20 @@ def test_outputs_get_one_range_for_all_channels(graph: Parse) -> None:
     assert s[-1] == pytest.approx(s.max() / 1000)
     flat = decide_plan(model, observed, equalise=False, outputs=True).outputs["a"]
     assert (flat.low, flat.high, set(flat.smoothing)) == (-8, 4, {1})
+
+
+def test_what_attention_reads_needs_no_factors_unless_a_channel_sticks_out(graph: Parse) -> None:
+    """One scale for all channels does where they are about as wide; it costs no Mul."""
+    text = """(float[1,s,8] x) => (float[1,s,8] y) {
+        q = MatMul(x, wq) k = MatMul(x, wk) v = MatMul(x, wv)
+        y = Attention<q_num_heads = 2, kv_num_heads = 2, scale = 0.5>(q, k, v) }"""
+    weights = {f"w{part}": np.eye(8, dtype=np.float32) for part in "qkv"}
+    even = np.array([1, 2, 1, 2, 3, 1, 2, 1], np.float32)
+    wide = np.array([1, 1, 1, 1, 100, 1, 1, 1], np.float32)
+    sizes = {"x": even, "q": even, "k": wide, "v": even}
+    observed = {name: seen(-size, size) for name, size in sizes.items()}
+    outputs = decide_plan(graph(text, **weights), observed, outputs=True).outputs
+    assert (outputs["q"].smoothing == 1).all()
+    assert (outputs["q"].low, outputs["q"].high) == (-3, 3)
+    assert (outputs["v"].smoothing == 1).all()
+    assert outputs["k"].smoothing.max() > 50 * outputs["k"].smoothing.min()

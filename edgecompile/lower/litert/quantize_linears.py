@@ -3,6 +3,7 @@
     int8:     q = QuantizeLinear(x, scale, zero)
               y = s * DequantizeLinear(FullyConnected(q, Wq[out, in], bq))    int8 in, int8 out
     dynamic:  y = FullyConnected(x, Wq[out, in], b)                           float in, float out
+              (of all int8 Linears where the target's form is "hybrid")
     float:    y = FullyConnected(x, W[out, in], b)
 
 An int8 FULLY_CONNECTED must round what it gives, in one scale for all channels. So the plan's
@@ -58,7 +59,7 @@ def quantize_linears(model: ir.Model, plan: Plan, target: Target) -> ir.Model:
             if linear.weight not in weights:
                 weights[linear.weight] = _round(linear, activation, target)
             weight = weights[linear.weight]
-            if activation.dynamic:
+            if activation.dynamic or target.forms.linear == "hybrid":
                 _write_dynamic(model.graph, tape, linear, activation, weight)
             else:
                 if linear.x not in inputs:
@@ -134,6 +135,9 @@ def _write_int8(  # noqa: PLR0917 - one Linear, and the numbers that it is round
     w = _add(graph, name, weight_int8=weight.q, weight_scale=scale, bias_int32=rounded)
     operands = [*x, w[0], w[1], None, w[2], *y_range]
     y = tape.op("FullyConnected", operands, domain=LITERT, name=f"{name}.int8")
+    if (output.smoothing == 1).all():
+        tape.op("DequantizeLinear", [y, *y_range], name=name)
+        return
     y = tape.op("DequantizeLinear", [y, *y_range], name=f"{name}.float")
     (factor,) = _add(graph, name, output_factor=output.smoothing)
     tape.op("Mul", [y, factor], name=name)

@@ -1,5 +1,6 @@
-"""Lowering for tflite-runtime: LiteRT's. What it does wrong, its engine leaves out."""
+"""Lowering for tflite-runtime: LiteRT's, without hybrid Linears, which it computes wrongly."""
 
-from edgecompile.lower.litert import FORMS
+from edgecompile.lower import litert
 
-__all__ = ["FORMS"]
+FORMS = {**litert.FORMS, "linear": ("matmul",)}
+"""What a target's file may ask for."""

@@ -54,18 +54,27 @@ def gather(graph: Subgraph, node: ir.Node) -> None:
 
 
 def cut(graph: Subgraph, node: ir.Node) -> None:
-    """Write a part of x, without steps."""
+    """Write a part of x: SLICE without steps, STRIDED_SLICE with some."""
     x = graph.of(node.inputs[0])
     starts, ends, axes, steps = (numbers(graph, node, index) for index in range(1, 5))
-    if starts is None or ends is None or any(step != 1 for step in steps or []):
-        raise unsupported(node, "only parts without steps are written")
-    begin, size = [0] * len(x.shape), list(x.shape)
-    for start, end, axis in zip(starts, ends, axes or range(len(starts)), strict=True):
-        first, last, _ = slice(start, end).indices(x.shape[axis])
-        begin[axis], size[axis] = first, max(last - first, 0)
+    steps = steps or [1] * len(starts or [])
+    if starts is None or ends is None or min(steps) < 1:
+        raise unsupported(node, "only parts in their order are written")
+    rank = len(x.shape)
+    ranges = [slice(0, size, 1) for size in x.shape]
+    for start, end, axis, by in zip(starts, ends, axes or range(rank), steps, strict=False):
+        ranges[axis] = slice(*slice(start, end, by).indices(x.shape[axis]))
+    size = [len(range(part.start, part.stop, part.step)) for part in ranges]
     y = graph.output(node.outputs[0], size, x.dtype)
-    inputs = [x, vector(graph, node, "begin", begin), vector(graph, node, "size", size)]
-    graph.write("SLICE", inputs, [y], "SliceOptions", 2 if x.dtype == np.int8 else 1)
+    version = 2 if x.dtype == np.int8 else 1
+    begin = vector(graph, node, "begin", [part.start for part in ranges])
+    if max(steps) == 1:
+        inputs = [x, begin, vector(graph, node, "size", size)]
+        graph.write("SLICE", inputs, [y], "SliceOptions", version)
+    else:
+        stop = vector(graph, node, "end", [part.stop for part in ranges])
+        step = vector(graph, node, "strides", [part.step for part in ranges])
+        graph.write("STRIDED_SLICE", [x, begin, stop, step], [y], "StridedSliceOptions", version)
 
 
 def join(graph: Subgraph, node: ir.Node) -> None:
@@ -79,16 +88,21 @@ def join(graph: Subgraph, node: ir.Node) -> None:
 
 
 def split(graph: Subgraph, node: ir.Node) -> None:
-    """Write equal parts along an axis."""
+    """Write parts along an axis: SPLIT makes equal ones, SPLIT_V others."""
     x, sizes = graph.of(node.inputs[0]), numbers(graph, node, 1)
     axis, count = attribute(node, "axis", 0) % len(x.shape), len(node.outputs)
-    if x.shape[axis] % count or len(set(sizes or [0])) > 1:
-        raise unsupported(node, "only equal parts are written")
-    shape = list(x.shape)
-    shape[axis] //= count
-    outputs = [graph.output(value, shape, x.dtype) for value in node.outputs]
+    whole = -(-x.shape[axis] // count)
+    sizes = sizes or [min(whole, x.shape[axis] - whole * n) for n in range(count)]
+    shapes = [(*x.shape[:axis], size, *x.shape[axis + 1 :]) for size in sizes]
+    outputs = [
+        graph.output(v, shape, x.dtype) for v, shape in zip(node.outputs, shapes, strict=True)
+    ]
     place = graph.constant(f"{node.name}.axis", np.array(axis, np.int32))
-    graph.write("SPLIT", [place, x], outputs, "SplitOptions", numSplits=count)
+    if len(set(sizes)) == 1:
+        graph.write("SPLIT", [place, x], outputs, "SplitOptions", numSplits=count)
+    else:
+        inputs = [x, vector(graph, node, "sizes", sizes), place]
+        graph.write("SPLIT_V", inputs, outputs, "SplitVOptions", numSplits=count)
 
 
 def expand(graph: Subgraph, node: ir.Node) -> None:

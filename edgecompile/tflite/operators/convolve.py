@@ -111,6 +111,9 @@ def _convolve(  # noqa: PLR0917 - an image, its kernels, and how they move
             image.shape[1:3], kernel.shape[2:], window.strides, window.dilations, strict=True
         )
     ]
+    if min(size) < 1:
+        what = f"its window does not fit into {image.shape[1]} x {image.shape[2]}"
+        raise unsupported(node, f"{what}: say larger [shapes] buckets, if they are of a signal")
     shape = (image.shape[0], *size, kernel.shape[0])
     y = graph.computed(f"{node.name}.channels_last", shape, image.dtype)
     values = dict(zip(("strideH", "strideW"), window.strides, strict=True))

@@ -8,11 +8,12 @@ from edgecompile.tflite.operators.read_node import Writers, attribute
 from edgecompile.tflite.subgraph import Subgraph, Tensor, unsupported
 
 ALONE = {
-    "Abs": ("ABS", ""), "Cos": ("COS", ""), "Exp": ("EXP", ""), "Floor": ("FLOOR", ""),
-    "Log": ("LOG", ""), "Neg": ("NEG", ""), "Not": ("LOGICAL_NOT", ""), "Relu": ("RELU", ""),
-    "Sigmoid": ("LOGISTIC", ""), "Sin": ("SIN", ""), "Sqrt": ("SQRT", ""), "Tanh": ("TANH", ""),
+    "Abs": "ABS", "Ceil": "CEIL", "Cos": "COS", "Elu": "ELU", "Exp": "EXP", "Floor": "FLOOR",
+    "HardSwish": "HARD_SWISH", "Log": "LOG", "Neg": "NEG", "Not": "LOGICAL_NOT", "Relu": "RELU",
+    "Round": "ROUND", "Sigmoid": "LOGISTIC", "Sign": "SIGN", "Sin": "SIN", "Sqrt": "SQRT",
+    "Tanh": "TANH",
 }  # fmt: skip
-"""Operators on each number by itself, and the table of their options."""
+"""Operators on each number by itself."""
 PAIRED = {
     "Add": ("ADD", "AddOptions"), "Sub": ("SUB", "SubOptions"), "Mul": ("MUL", "MulOptions"),
     "Div": ("DIV", "DivOptions"), "Max": ("MAXIMUM", "MaximumMinimumOptions"),
@@ -30,8 +31,8 @@ BOOL = np.dtype(np.bool_)
 
 def alone(graph: Subgraph, node: ir.Node) -> None:
     """Write y = op(x)."""
-    x, (builtin, options) = graph.of(node.inputs[0]), ALONE[node.op_type]
-    graph.write(builtin, [x], [graph.output(node.outputs[0], x.shape, x.dtype)], options)
+    x = graph.of(node.inputs[0])
+    graph.write(ALONE[node.op_type], [x], [graph.output(node.outputs[0], x.shape, x.dtype)])
 
 
 def paired(graph: Subgraph, node: ir.Node) -> None:
@@ -43,6 +44,13 @@ def paired(graph: Subgraph, node: ir.Node) -> None:
     dtype = BOOL if node.op_type in TRUTHS else a.dtype
     shape = np.broadcast_shapes(a.shape, b.shape)
     graph.write(builtin, [a, b], [graph.output(node.outputs[0], shape, dtype)], options)
+
+
+def is_nan(graph: Subgraph, node: ir.Node) -> None:
+    """Write where x is no number: it is not equal to itself."""
+    x = graph.of(node.inputs[0])
+    y = graph.output(node.outputs[0], x.shape, BOOL)
+    graph.write("NOT_EQUAL", [x, x], [y], "NotEqualOptions")
 
 
 def power(graph: Subgraph, node: ir.Node) -> None:
@@ -90,6 +98,7 @@ WRITERS: Writers = {
     **{("", name): paired for name in PAIRED},
     ("", "Cast"): cast,
     ("", "Gelu"): gelu,
+    ("", "IsNaN"): is_nan,
     ("", "Pow"): power,
     ("", "Where"): choose,
 }

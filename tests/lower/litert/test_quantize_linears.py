@@ -11,6 +11,7 @@ import onnx_ir as ir
 import pytest
 
 from edgecompile.emit import litert as engine
+from edgecompile.inspect_file import inspect_file
 from edgecompile.plan import FLOAT, Activation, Output, Plan, affine
 from edgecompile.rounding import quantize_weight
 from edgecompile.target import Target, load
@@ -33,7 +34,7 @@ def write(rewrite: Rewrite, tmp_path: Path) -> Callable[..., Path]:
 
     def apply(model: ir.Model, plan: Plan, board: Target = BOARD) -> Path:
         lowered = rewrite("lower/litert", model, plan=plan, target=board)
-        (name,) = engine.write(lowered, tmp_path, {})
+        name, *_ = engine.write(lowered, tmp_path, {})
         return tmp_path / name
 
     return apply
@@ -95,6 +96,36 @@ def test_int8_is_numpys_integer_arithmetic(
     file = write(graph(TEXT, w=given.w, b=given.b), given.plan)
     (found,) = engine.runner(file, 1)({"x": given.x})
     np.testing.assert_array_equal(found, integers(given))
+
+
+def test_a_number_that_follows_goes_into_the_scales(
+    graph: Parse, write: Callable[..., Path]
+) -> None:
+    """Attention's: no MUL is left where the plan has no factors, and the integers are the same."""
+    given = case(2)
+    text = TEXT.replace("y = Add(m, b)", "t = Add(m, b) y = Mul(t, quarter)")
+    gives = given.plan.outputs["y"]
+    even = Output(gives.low * 9, gives.high * 9, np.ones_like(gives.smoothing))
+    plan = dataclasses.replace(given.plan, outputs={"t": even})
+    file = write(graph(text, w=given.w, b=given.b, quarter=np.float32(0.25)), plan)
+    assert inspect_file(file)["operators"] == {
+        "DEQUANTIZE": 1, "FULLY_CONNECTED": 1, "MUL": 1, "QUANTIZE": 1,
+    }  # fmt: skip
+    (found,) = engine.runner(file, 1)({"x": given.x})
+    whole = dataclasses.replace(given, plan=dataclasses.replace(plan, outputs={"y": even}))
+    np.testing.assert_array_equal(found, integers(whole) / 4)
+
+
+def test_the_hybrid_form_rounds_activations_as_they_come(
+    graph: Parse, write: Callable[..., Path]
+) -> None:
+    """A target may ask for it of all Linears; its tables are those of the dynamic rung."""
+    given = case(4)
+    board = dataclasses.replace(BOARD, forms=dataclasses.replace(BOARD.forms, linear="hybrid"))
+    hybrid = write(graph(TEXT, w=given.w, b=given.b), given.plan, board).read_bytes()
+    raised = dataclasses.replace(given.plan.activations["x"], dynamic="tried")
+    plan = dataclasses.replace(given.plan, activations={"x": raised})
+    assert hybrid == write(graph(TEXT, w=given.w, b=given.b), plan).read_bytes()
 
 
 def test_equal_output_channels_keep_small_ones_exact(
