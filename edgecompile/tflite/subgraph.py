@@ -20,12 +20,12 @@ NARROW = {"int64": np.dtype(np.int32), "float64": np.dtype(np.float32)}
 """Types that few kernels take, and what is written instead: ids and positions fit 31 bits."""
 Shape = tuple[int, ...]
 ROUNDED = {
-    ("ADD", "int8"): 2, ("ADD", "int16"): 4, ("BATCH_MATMUL", "int8"): 2, ("GELU", "int8"): 1,
-    ("LOGISTIC", "int16"): 3, ("MEAN", "int16"): 2, ("MUL", "int16"): 5, ("RELU", "int8"): 2,
-    ("RELU", "int16"): 3, ("RSQRT", "int16"): 3, ("SOFTMAX", "int8"): 2, ("SUB", "int16"): 5,
-    ("TANH", "int16"): 3, ("TRANSPOSE", "int8"): 2, ("TRANSPOSE", "int16"): 4,
+    "ADD": (2, 4), "BATCH_MATMUL": (2, 3), "GELU": (1, 1), "LOGISTIC": (2, 3), "MEAN": (2, 2),
+    "MUL": (2, 5), "RELU": (2, 3), "RSQRT": (2, 3), "SOFTMAX": (2, 3), "SUB": (2, 5),
+    "TANH": (2, 3), "TRANSPOSE": (2, 4),
 }  # fmt: skip
-"""The oldest version of an operator that computes in integers, by the type of its output."""
+"""The oldest version of an operator that computes in int8, and in int16."""
+WIDTHS = ("int8", "int16")
 SHIFTED = 4
 """Versions of ADD and SUB in 16 bits from which scales need be no powers of two."""
 
@@ -108,7 +108,7 @@ class Subgraph:
         **values: Any,
     ) -> None:
         """Append an operator; `options` is the schema's table of its attributes, `values` them."""
-        of_integers = ROUNDED.get((builtin, _type_of(inputs, outputs)), 1)
+        of_integers = _version_of(builtin, inputs, outputs[0])
         version = max(version, of_integers)
         if not self.file.knows(builtin, version):
             what = f"'{outputs[0].name}': this runtime has no {builtin} of version {version}"
@@ -166,10 +166,12 @@ class Subgraph:
         return len(self.file.model.subgraphs) - 1
 
 
-def _type_of(inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]) -> str:
-    """Return the type that an operator computes in, if it is one of integers with a scale."""
+def _version_of(builtin: str, inputs: Sequence[Tensor | None], output: Tensor) -> int:
+    """Return the oldest version of an operator of integers with scales; 1 of any other."""
     rounded = any(tensor is not None and tensor.rounding is not None for tensor in inputs)
-    return outputs[0].dtype.name if rounded and outputs[0].rounding is not None else ""
+    if not rounded or output.rounding is None or builtin not in ROUNDED:
+        return 1
+    return ROUNDED[builtin][WIDTHS.index(output.dtype.name)]
 
 
 def narrow(array: Array) -> Array:

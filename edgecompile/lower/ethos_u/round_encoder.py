@@ -17,7 +17,16 @@ import onnx_ir as ir
 from edgecompile.errors import UnsupportedError
 from edgecompile.facts import INT8 as DONE
 from edgecompile.facts import linears_are_int8, nodes_are_placed
-from edgecompile.graph import LITERT, Linear, add_initializer, constant, linears, present, sweep
+from edgecompile.graph import (
+    LITERT,
+    Array,
+    Linear,
+    add_initializer,
+    constant,
+    linears,
+    present,
+    sweep,
+)
 from edgecompile.integer_format import (
     INT8,
     INT16,
@@ -32,10 +41,11 @@ from edgecompile.placement import EMBED, ENCODER, POOL, place, place_of
 from edgecompile.plan import Plan
 from edgecompile.target import Target
 
-ACCURATE = "accurate"
+ACCURATE, PLAIN = "accurate", "plain"
+"""Profiles; the plain one is int8 everywhere, as other tools write it: for comparison alone."""
 PROBABILITY = {INT8: IntegerFormat(INT8, 1 / 256, -128)}
 """What Softmax must give."""
-UNIT = IntegerFormat(INT16, 1 / 32768)
+UNIT = {INT8: IntegerFormat(INT8, 1 / 128), INT16: IntegerFormat(INT16, 1 / 32768)}
 """What LOGISTIC and TANH must give."""
 MASK = IntegerFormat(INT8, 1.0)
 """Of a padding bias: 0, or so low that any sum with it ends at the format's lowest number."""
@@ -54,17 +64,22 @@ class Rounder:
 
     graph: ir.Graph
     plan: Plan
-    accurate: bool
+    profile: str
     rounded: dict[tuple[ir.Value, str], ir.Value] = field(default_factory=dict)
     source: dict[ir.Value, ir.Value] = field(default_factory=dict)
+
+    @property
+    def residual(self) -> str:
+        """Return what the residual stream and LayerNormalization are in."""
+        return INT8 if self.profile == PLAIN else INT16
 
     def enter(
         self, value: ir.Value, before: ir.Node, form: IntegerFormat | None = None
     ) -> ir.Value:
-        """Return a value in integers: what the host gives is rounded there, to 16 bits."""
+        """Return a value in integers: what the host gives is rounded there."""
         if format_of(value) is not None:
             return value
-        form = form or self.format(value, INT16)
+        form = form or self.format(value, self.residual)
         if (value, form.dtype) not in self.rounded:
             self.rounded[value, form.dtype] = self.round(value, form, before, EMBED)
         return self.rounded[value, form.dtype]
@@ -108,7 +123,7 @@ class Rounder:
 def round_encoder(model: ir.Model, plan: Plan, target: Target) -> ir.Model:
     """Give every tensor of the encoder its integers."""
     model = model.clone()
-    rounder = Rounder(model.graph, plan, target.profile == ACCURATE)
+    rounder = Rounder(model.graph, plan, target.profile)
     of_node = {node: linear for linear in linears(model.graph) for node in linear.nodes}
     for node in list(model.graph):
         if place_of(node) != ENCODER or node.graph is None:
@@ -130,7 +145,7 @@ def _node(rounder: Rounder, node: ir.Node) -> None:
     if node.op_type in MOVES:
         x = present(node.inputs[0])
         node.replace_input_with(0, rounder.enter(x, node))
-        set_format(y, format_of(present(node.inputs[0])) or rounder.format(x, INT16))
+        set_format(y, format_of(present(node.inputs[0])) or rounder.format(x, rounder.residual))
     elif node.op_type == "FusedMatMul":
         _take(rounder, node, INT8)
         scores = any(u.op_type in ("Softmax", "Add") for u in y.consumers())
@@ -143,14 +158,14 @@ def _node(rounder: Rounder, node: ir.Node) -> None:
     elif node.op_type in ("Gelu", "Relu"):
         _activation(rounder, node)
     elif node.op_type == "Tanh":
-        _take(rounder, node, INT16)
-        set_format(y, UNIT)
+        _take(rounder, node, rounder.residual)
+        set_format(y, UNIT[rounder.residual])
     elif node.op_type == "Add" and _is_epsilon(node):
         ir.convenience.replace_all_uses_with(y, present(node.inputs[0]))
         rounder.graph.remove(node, safe=True)
     else:
-        _take(rounder, node, INT16)
-        set_format(y, rounder.format(y, INT16))
+        _take(rounder, node, rounder.residual)
+        set_format(y, rounder.format(y, rounder.residual))
 
 
 def _take(rounder: Rounder, node: ir.Node, dtype: str) -> None:
@@ -163,15 +178,16 @@ def _take(rounder: Rounder, node: ir.Node, dtype: str) -> None:
             entered = rounder.enter(value, node)
             node.replace_input_with(index, rounder.as_type(entered, dtype, node))
         else:
-            node.replace_input_with(index, add_constant(rounder.graph, str(value.name), array))
+            constant_of = add_constant(rounder.graph, str(value.name), array, dtype)
+            node.replace_input_with(index, constant_of)
 
 
-def add_constant(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
-    """Return a constant in int16, [1, 1, C] where it is a vector."""
-    form = format_for(float(array.min()), float(array.max()), INT16)
-    q = np.rint(array.astype(np.float64) / form.scale).astype(np.int16)
+def add_constant(graph: ir.Graph, name: str, array: Array, dtype: str = INT16) -> ir.Value:
+    """Return a constant in integers, [1, 1, C] where it is a vector."""
+    form = format_for(float(array.min()), float(array.max()), dtype)
+    q = (np.rint(array.astype(np.float64) / form.scale) + form.zero).astype(dtype)
     q = q.reshape(1, 1, -1) if q.ndim == 1 else q
-    return set_format(add_initializer(graph, f"{name}.int16", q), form)
+    return set_format(add_initializer(graph, f"{name}.{dtype}", q), form)
 
 
 def _scores(rounder: Rounder, y: ir.Value) -> IntegerFormat:
@@ -215,7 +231,7 @@ def _activation(rounder: Rounder, node: ir.Node) -> None:
     product = ir.node("Mul", [x, sigmoid.outputs[0]], name=str(node.name))
     rounder.graph.insert_before(node, [place(sigmoid, ENCODER), place(product, ENCODER)])
     sigmoid.outputs[0].name = sigmoid.name
-    set_format(sigmoid.outputs[0], UNIT)
+    set_format(sigmoid.outputs[0], UNIT[INT16])
     set_format(product.outputs[0], format_for(STEEPNESS * low, STEEPNESS * high, INT16))
     ir.convenience.replace_all_uses_with(y, product.outputs[0])
     rounder.graph.remove(node, safe=True)
@@ -226,7 +242,7 @@ def _linear(rounder: Rounder, linear: Linear) -> None:
     """Write a Linear by int8 weights, of 8 or 16 bits."""
     x = rounder.enter(linear.x, linear.matmul)
     form = format_of(x)
-    wide = rounder.accurate and form is not None and form.dtype == INT16
+    wide = rounder.profile == ACCURATE and form is not None and form.dtype == INT16
     x = x if wide else rounder.as_type(x, INT8, linear.matmul)
     write_linear(rounder, linear, x, STEEPNESS)
 

@@ -99,7 +99,7 @@ def _is_gelu(x: ir.Value) -> bool:
 def _reach(rounder: "Rounder", linear: Linear, y: ir.Value, dtype: str) -> FloatArray | None:
     """Return what each channel reaches, [out], where factors are worth it."""
     seen = rounder.plan.outputs.get(str(linear.y.name))
-    if dtype != INT8 or seen is None or not sole_consumer(y, "Add"):
+    if dtype != INT8 or rounder.residual == INT8 or seen is None or not sole_consumer(y, "Add"):
         return None
     reach = seen.smoothing * max(-seen.low, seen.high)
     if rounder.plan.saturation:
