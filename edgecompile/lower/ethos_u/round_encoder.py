@@ -196,7 +196,8 @@ def _scores(rounder: Rounder, y: ir.Value) -> IntegerFormat:
 
 
 def _is_mask(node: ir.Node) -> bool:
-    return all(user.op_type == "Softmax" for user in node.outputs[0].consumers())
+    users = node.outputs[0].consumers()
+    return bool(users) and all(user.op_type == "Softmax" for user in users)
 
 
 def _mask(rounder: Rounder, node: ir.Node) -> None:
