@@ -115,11 +115,11 @@ def test_what_vela_cannot_take_is_one_line(checkpoint: Callable[..., Path], tmp_
 
 
 def test_an_operator_without_a_form_is_named(
-    parse: Callable[..., ir.Model], rewrite: Callable[..., ir.Model]
+    graph: Callable[..., ir.Model], rewrite: Callable[..., ir.Model]
 ) -> None:
     """Linears behind it would run on the CPU: no build."""
     w = np.eye(8, dtype=np.float32)
-    model = parse(
+    model = graph(
         """(float[1,4,8] x) => (float[1,4,8] y) {
         a = MatMul(x, v)
         erf = Erf(a)
