@@ -33,7 +33,11 @@ def build(
             engines.open_toolchain(board, trace.say)
     with files.output_folder(output):
         every = [board for boards in wanted for board in boards]
-        recipe = engines.fit_recipe(every, recipe)
+        fitted = engines.fit_recipe(every, recipe)
+        if fitted is not recipe:
+            cut = f"texts are cut at {fitted.shapes.sequence[1]} tokens, as NPUs have fixed shapes"
+            trace.say("warning", f"{cut}; [shapes] buckets says otherwise")
+        recipe = fitted
         outputs = any(map(engines.rounds_outputs, every))
         first = wanted[0][0]
         for prepared in prepare_parts(source, recipe, trace, first, outputs=outputs):

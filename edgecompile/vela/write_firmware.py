@@ -38,6 +38,7 @@ extern const uint8_t {name}[];
 
 /* Scratch memory of the NPU: working tensors, input and output too. Aligned to {alignment}. */
 #define {guard}_ARENA_BYTES {arena_bytes}u
+#define {guard}_FAST_BYTES {fast_bytes}u /* SRAM besides, as its cache; 0: there is none */
 {ends}
 {invoke}
 #ifdef __cplusplus
@@ -55,7 +56,7 @@ END = """
 """
 INVOKE = """
 /* Without an interpreter: inputs lie at their offsets in `arena` before, outputs after it.
-   `fast` is the arena again where there is no memory of its own for it (Shared_Sram, Sram_Only).
+   `fast` is the arena again where there is no memory of its own for it: FAST_BYTES is 0.
    0 is well, as the driver's ethosu_invoke_v3 says. */
 struct ethosu_driver;
 int {name}_invoke(struct ethosu_driver *driver, uint8_t *arena, uint8_t *fast, size_t fast_bytes);
@@ -118,6 +119,7 @@ def write_firmware(source: Path, file: Path, board: Target) -> list[str]:
     ends = [("INPUT", n, i) for n, i in enumerate(graph.inputs)]
     ends += [("OUTPUT", n, i) for n, i in enumerate(graph.outputs)]
     arena = max(int(np.prod(graph.tensors[op.inputs[2]].shape)) for op in npu)
+    fast = [op.inputs[3] for op in npu if op.inputs[3] != op.inputs[2]]
     words = {
         "name": name,
         "guard": guard,
@@ -125,6 +127,7 @@ def write_firmware(source: Path, file: Path, board: Target) -> list[str]:
         "file_bytes": len(raw),
         "alignment": ALIGNMENT,
         "arena_bytes": arena,
+        "fast_bytes": max((int(np.prod(graph.tensors[i].shape)) for i in fast), default=0),
         "chip": ", ".join(board.chip),
     }
     texts = [_end(guard, f"{side}_{n}", graph.tensors[i], places[i]) for side, n, i in ends]

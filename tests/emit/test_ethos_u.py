@@ -75,11 +75,12 @@ def test_all_of_the_encoder_runs_on_the_npu(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("target", ["ethos-u55-128", "ethos-u65-512", "ethos-u85-256"])
 def test_a_bundle_tests_itself_and_goes_into_firmware(
-    checkpoint: Callable[..., Path], tmp_path: Path
+    target: str, checkpoint: Callable[..., Path], tmp_path: Path
 ) -> None:
     """smoke.py runs the three parts as one; the C sources build, link and call the driver."""
-    folder = build(checkpoint(sentence_transformers=True), tmp_path / "dist", "fast").folder
+    folder = build(checkpoint(sentence_transformers=True), tmp_path / "dist", "fast", target).folder
     done = subprocess.run(
         [sys.executable, folder / "smoke.py"], capture_output=True, text=True, check=False
     )
