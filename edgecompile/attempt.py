@@ -49,7 +49,8 @@ def attempt(
 
     trace = trace or Trace()
     names = emit(board, prepared, plan, folder, trace)
-    golden = prepared.data.golden
+    most = getattr(engines.engine(board.engine), "JUDGES", None)
+    golden = prepared.data.golden[:most]
     asked = f"{len(golden)} {prepared.data.judges}"
     trace.say("evaluate", f"{board.name}: running the artifact on {asked}")
     answers = engines.answer(board, folder / names[0], golden)

@@ -24,6 +24,8 @@ LENGTHS = "edgecompile.lengths"
 """Metadata key: the token counts that an artifact is written for, ascending, commas between."""
 CHIP = "edgecompile.chip"
 """Metadata key: what the vendor's compiler calls the chip, `key=value` with spaces between."""
+TEXT_AXES = "edgecompile.text_axes"
+"""Metadata key: which axis of an output counts tokens, {name: axis} in JSON."""
 ROLE = "edgecompile.role"
 """Metadata key of a node: "masked", that padding's scores are lowered there."""
 SWAP = [0, 2, 1]
@@ -166,6 +168,14 @@ def no_transposes_cancel(model: ir.Model) -> str | None:
 def factors_are_split(model: ir.Model) -> str | None:
     """No convolution takes in a vector of factors after its activation."""
     return None if FACTORS_SPLIT in model.metadata_props else "they are not split yet"
+
+
+def no_reduce_l2(model: ir.Model) -> str | None:
+    """No ReduceL2 is left."""
+    for node in model.graph:
+        if node.op_type == "ReduceL2" and not node.domain:
+            return f"node '{node.name}' is a ReduceL2"
+    return None
 
 
 def tables_are_split(model: ir.Model) -> str | None:

@@ -4,6 +4,7 @@ The artifact is an .onnx file of exactly one EPContext node, with the binary bes
 is left to a CPU. onnxruntime-qnn compiles and emulates, in an environment of its own.
 """
 
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from edgecompile.plan import Plan
     from edgecompile.target import Target
 
-ARTIFACT, BINARY = "model.onnx", "model_qnn.bin"
+ARTIFACT, BINARY = "model.onnx", "model.onnx.bin"
+COMPILED = "model_qnn.bin"
+"""What the compiler calls the binary."""
 TOOLCHAIN = "qnn"
 PACKAGE = "onnxruntime-qnn"
 """What pip installs on the device."""
@@ -38,9 +41,14 @@ WITHOUT_VNNI: dict[str, str] = {}
 ROUNDS_OUTPUTS = FIXED_SHAPES = ONE_LENGTH = True
 """The binary holds one graph; its length is the longest of [shapes] sequence."""
 HOW = "the artifact executed by Qualcomm's HTP emulator on x86 (onnxruntime-qnn), texts padded"
+JUDGES = 16
+"""Golden samples that judge: the emulator takes a second or more for each."""
 COMPILE_LIMIT_S, EMULATE_LIMIT_S = 900.0, 3600.0
 BAD_LINES = ("falling back to CPU", "backendValidateOpConfig", "libQnnCpu.so")
 """What its log says where all seems well and is not."""
+MOST_NAMED = 4
+MEMORY_LIMIT_BYTES = 32 << 30
+"""Of address space: the libraries reserve more than they use."""
 REFUSED = "assigned to the default CPU EP"
 """What strict mode says where the HTP does not take an operator."""
 
@@ -57,8 +65,8 @@ def write(
     compiler fails, or its artifact is not what it should be.
     """
     from edgecompile.emit import onnxruntime
-    from edgecompile.facts import CHIP
-    from edgecompile.toolchain.worker import LOG, run_worker
+    from edgecompile.facts import CHIP, TEXT_AXES
+    from edgecompile.toolchain.worker import LOG
 
     del one_file_bytes
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
@@ -68,31 +76,55 @@ def write(
         chip = dict(part.split("=", 1) for part in model.metadata_props.get(CHIP, "").split())
         request = {"do": "compile", "model": source, "artifact": f"out/{ARTIFACT}", "chip": chip}
         try:
-            run_worker(_python(), WORKER, request, place, time_limit_s=COMPILE_LIMIT_S)
+            _work(request, place, COMPILE_LIMIT_S)
         except WorkerError as error:
             if REFUSED in str(error):
-                raise UnsupportedError(_refusal(error)) from error
+                raise UnsupportedError(_refusal(request, place)) from error
             raise
         _check(place / "out", (place / LOG).read_text(encoding="utf-8", errors="replace"))
-        _label(place / "out" / ARTIFACT, metadata)
-        for name in (ARTIFACT, BINARY):
-            shutil.copyfile(place / "out" / name, folder / name)
+        axes = {TEXT_AXES: model.metadata_props.get(TEXT_AXES, "{}")}
+        _label(place / "out" / ARTIFACT, {**metadata, **axes})
+        shutil.copyfile(place / "out" / ARTIFACT, folder / ARTIFACT)
+        shutil.copyfile(place / "out" / COMPILED, folder / BINARY)
     return [ARTIFACT, BINARY]
 
 
 WORKER = Path(__file__).parents[1] / "toolchain" / "qnn_worker.py"
 
 
-def _python() -> Path:
-    """Return the toolchain's Python; a build has installed it by now."""
+def _work(request: Mapping[str, Any], place: Path, time_limit_s: float) -> None:
+    """Let the toolchain's Python do a request; a build has installed it by now."""
     from edgecompile.toolchain.venv import open_venv
+    from edgecompile.toolchain.worker import run_worker
 
-    return open_venv(TOOLCHAIN, lambda _stage, _line: None)
+    python = open_venv(TOOLCHAIN, lambda _stage, _line: None)
+    run_worker(
+        python,
+        WORKER,
+        request,
+        place,
+        time_limit_s=time_limit_s,
+        memory_limit_bytes=MEMORY_LIMIT_BYTES,
+    )
 
 
-def _refusal(error: WorkerError) -> str:
-    """Return the line that names what the HTP does not take."""
-    return f"qnn: the HTP does not take this graph, and nothing may run on a CPU: {error}"
+def _refusal(request: Mapping[str, Any], place: Path) -> str:
+    """Name what the HTP does not take: what another compilation leaves beside its contexts."""
+    import onnx
+
+    loose = {**request, "strict": False, "artifact": "loose.onnx"}
+    _work(loose, place, COMPILE_LIMIT_S)
+    if not (place / "loose.onnx").is_file():
+        return "qnn: the NPU's compiler takes nothing of this graph; choose another target"
+    nodes = onnx.load(place / "loose.onnx").graph.node
+    taken = ("EPContext", "QuantizeLinear", "DequantizeLinear")
+    left = [f"'{node.name}' ({node.op_type})" for node in nodes if node.op_type not in taken]
+    more = f" and {len(left) - MOST_NAMED} more" if len(left) > MOST_NAMED else ""
+    named = ", ".join(left[:MOST_NAMED]) + more or "an operator"
+    return (
+        f"qnn: the NPU does not take {named}, and nothing may run on the CPU; choose another target"
+        " for this model"
+    )
 
 
 def _check(folder: Path, log: str) -> None:
@@ -100,8 +132,8 @@ def _check(folder: Path, log: str) -> None:
     import onnx
 
     names = sorted(path.name for path in folder.iterdir())
-    if names != [ARTIFACT, BINARY] or not (folder / BINARY).stat().st_size:
-        msg = f"qnn: the compiler wrote {', '.join(names) or 'nothing'}, not {ARTIFACT}, {BINARY}"
+    if names != [ARTIFACT, COMPILED] or not (folder / COMPILED).stat().st_size:
+        msg = f"qnn: the compiler wrote {', '.join(names) or 'nothing'}, not {ARTIFACT}, {COMPILED}"
         raise ToolchainError(msg)
     nodes = [node.op_type for node in onnx.load(folder / ARTIFACT).graph.node]
     if nodes != ["EPContext"]:
@@ -114,10 +146,13 @@ def _check(folder: Path, log: str) -> None:
 
 
 def _label(artifact: Path, metadata: Mapping[str, str]) -> None:
-    """Write into the artifact what it says of itself."""
+    """Write into the artifact what it says of itself, and how its binary is called here."""
     import onnx
 
     model = onnx.load(artifact)
+    for attribute in model.graph.node[0].attribute:
+        if attribute.name == "ep_cache_context":
+            attribute.s = BINARY.encode()
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
     onnx.save(model, artifact)
@@ -161,9 +196,12 @@ def answer_all(artifact: Path, feeds: "Sequence[Feed]") -> "list[list[FloatArray
     """Return the emulator's answers, outputs in the artifact's order."""
     import onnx
 
-    from edgecompile.toolchain.worker import run_worker
+    from edgecompile.facts import TEXT_AXES
 
-    graph = onnx.load(artifact).graph
+    model = onnx.load(artifact)
+    graph = model.graph
+    stated = {entry.key: entry.value for entry in model.metadata_props}
+    axes: dict[str, int] = json.loads(stated.get(TEXT_AXES, "{}"))
     shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.input}
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
         place = Path(scratch)
@@ -177,11 +215,14 @@ def answer_all(artifact: Path, feeds: "Sequence[Feed]") -> "list[list[FloatArray
             "do": "run", "artifact": str(artifact.absolute()), "feeds": "feeds.npz",
             "answers": "answers.npz", "outputs": [v.name for v in graph.output],
         }  # fmt: skip
-        run_worker(_python(), WORKER, request, place, time_limit_s=EMULATE_LIMIT_S)
+        _work(request, place, EMULATE_LIMIT_S)
         with np.load(place / "answers.npz", allow_pickle=False) as found:
             return [
-                [found[f"{number:06}/{value.name}"] for value in graph.output]
-                for number in range(len(feeds))
+                [
+                    _cut(found[f"{number:06}/{value.name}"], axes.get(value.name), feed)
+                    for value in graph.output
+                ]
+                for number, feed in enumerate(feeds)
             ]
 
 
@@ -196,6 +237,14 @@ def _pad(name: str, feed: "Feed", shape: Sequence[int]) -> "FloatArray":
         msg = f"input '{name}' cannot be padded to {list(shape)}: the model has no {MASK}"
         raise DataError(msg)
     return np.pad(array, [(0, s - n) for n, s in zip(array.shape, shape, strict=True)])
+
+
+def _cut(array: "FloatArray", axis: int | None, feed: "Feed") -> "FloatArray":
+    """Return an output without what padding gave."""
+    if axis is None:
+        return array
+    length = max(given.shape[1] for given in feed.values() if given.ndim == 2)
+    return np.take(array, np.arange(length), axis=axis)
 
 
 def runner(

@@ -157,13 +157,20 @@ class Qnn:
         options.add_provider_for_devices(devices[:1], settings)
         session = self.module.InferenceSession(path, options)
         wanted = {i.name: (i.shape, i.type) for i in session.get_inputs()}
+        stated = session.get_modelmeta().custom_metadata_map
+        axes = json.loads(stated.get("edgecompile.text_axes", "{}"))
+        every = [output.name for output in session.get_outputs()]
 
         def run(names, feed):
             padded = {
                 name: pad(feed[name].astype("int32" if "int32" in kind else "float32"), shape)
                 for name, (shape, kind) in wanted.items()
             }
-            return session.run(names, padded)
+            length = max([0, *(a.shape[1] for a in feed.values() if a.ndim == 2)])
+            return [
+                answer.take(range(length), axes[name]) if name in axes else answer
+                for name, answer in zip(names or every, session.run(names, padded))
+            ]
 
         return run
 

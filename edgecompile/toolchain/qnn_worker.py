@@ -1,6 +1,6 @@
 """Compiles for Qualcomm's HTP and runs the emulator: runs in the toolchain's own Python.
 
-Requests: {"do": "compile", "model", "artifact", "chip": {soc_model, htp_arch}}
+Requests: {"do": "compile", "model", "artifact", "chip": {soc_model, htp_arch}, "strict": True}
           {"do": "run", "artifact", "feeds", "answers", "outputs"}    .npz of NUMBER/NAME
 """
 
@@ -26,7 +26,7 @@ def _compile(request: dict[str, Any]) -> dict[str, Any]:
         "ep.context_enable": "1",
         "ep.context_file_path": request["artifact"],
         "ep.context_embed_mode": "0",
-        "session.disable_cpu_ep_fallback": "1",
+        "session.disable_cpu_ep_fallback": str(int(request.get("strict", True))),
     }
     options = {"htp_graph_finalization_optimization_mode": "3", **request["chip"]}
     ort.InferenceSession(request["model"], _options(options, entries))

@@ -22,8 +22,9 @@ from edgecompile.files import write_json
 from edgecompile.tables import fill, read_toml
 from edgecompile.toolchain.call import call
 from edgecompile.toolchain.once import once
-from edgecompile.toolchain.wheels import lock_path, pip_command
+from edgecompile.toolchain.wheels import pip_command
 
+FOLDER = Path(__file__).parent
 RECORD = "toolchain.json"
 """What an environment holds: {"name", "lock_sha256", "python", "packages": [{name, version,
 licence}], "licence"}."""
@@ -55,7 +56,7 @@ class Toolchain:
 
 def toolchains() -> list[str]:
     """Return the names of all toolchains."""
-    return sorted(path.stem for path in Path(__file__).parent.glob("*.toml"))
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
 def read_toolchain(name: str) -> Toolchain:
@@ -63,7 +64,7 @@ def read_toolchain(name: str) -> Toolchain:
     if name not in toolchains():
         kind = "toolchain"
         raise UnknownNameError(kind, name, toolchains())
-    path = Path(__file__).parent / f"{name}.toml"
+    path = FOLDER / f"{name}.toml"
     return fill(Toolchain, read_toml(path), path, given={"name": name})
 
 
@@ -86,7 +87,7 @@ def why_unfit(tool: Toolchain) -> str | None:
 
 def venv_folder(name: str) -> Path:
     """Return where the environment of this lock and this Python lies, or would."""
-    key = hashlib.sha256(lock_path(name).read_bytes() + sys.version.encode()).hexdigest()[:12]
+    key = hashlib.sha256(_lock(name).read_bytes() + sys.version.encode()).hexdigest()[:12]
     return cache_folder() / "toolchains" / f"{name}-{key}"
 
 
@@ -139,7 +140,7 @@ def _install(tool: Toolchain, folder: Path) -> None:
     pip: list[str | Path] = [*pip_command(), "--python", folder / "bin" / "python"]
     pip += ["install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps"]
     pip += ["--only-binary=:all:", "--require-hashes", "--no-compile"]
-    call([*pip, "--requirement", lock_path(tool.name)], TIME_LIMIT_S, marks=["ERROR:"])
+    call([*pip, "--requirement", _lock(tool.name)], TIME_LIMIT_S, marks=["ERROR:"])
     _record(tool, folder)
 
 
@@ -152,7 +153,7 @@ def _record(tool: Toolchain, folder: Path) -> None:
         "name": tool.name,
         "package": f"{tool.package} {tool.version}",
         "licence": tool.licence,
-        "lock_sha256": hashlib.sha256(lock_path(tool.name).read_bytes()).hexdigest(),
+        "lock_sha256": hashlib.sha256(_lock(tool.name).read_bytes()).hexdigest(),
         "python": platform.python_version(),
         "packages": rows,
     }
@@ -187,6 +188,10 @@ def check_venv(name: str) -> str | None:
         return f"its Python does not run: {error}"
     last = (done.stderr.strip().splitlines() or [""])[-1]
     return f"'{tool.imports}' does not load: {last}" if done.returncode else None
+
+
+def _lock(name: str) -> Path:
+    return FOLDER / f"{name}.txt"
 
 
 def _numbers(text: str) -> tuple[int, ...]:

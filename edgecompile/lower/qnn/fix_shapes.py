@@ -3,6 +3,8 @@
 ids: [batch, sequence]   ->   ids: [1, 128] int32; the mask float, and nothing casts it
 """
 
+import json
+
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
@@ -11,8 +13,10 @@ from edgecompile.canonicalise import fold_constants as folding
 from edgecompile.errors import UnsupportedError
 from edgecompile.facts import (
     SHAPES_INFERRED,
+    TEXT_AXES,
     no_attention,
     no_constant_nodes,
+    no_reduce_l2,
     shapes_inferred,
     tables_are_split,
 )
@@ -21,11 +25,15 @@ from edgecompile.passes import rewrite
 from edgecompile.target import Target
 
 
-@rewrite(needs=[no_attention, tables_are_split], gives=[shapes_inferred, no_constant_nodes])
+@rewrite(
+    needs=[no_attention, no_reduce_l2, tables_are_split], gives=[shapes_inferred, no_constant_nodes]
+)
 def fix_shapes(model: ir.Model, target: Target) -> ir.Model:
     """Bind the inputs' axes, then compute what depended on them alone."""
     model = model.clone()
     _bind(model.graph, max(target.lengths, default=0), target.name)
+    axes = _free_outputs(model.graph)
+    model.metadata_props[TEXT_AXES] = json.dumps(axes, sort_keys=True)
     for value in model.graph.inputs:
         _set_type(model.graph, value)
     ShapeInferencePass(check_type=False, strict_mode=False)(model)
@@ -49,12 +57,21 @@ def _bind(graph: ir.Graph, length: int, target: str) -> None:
         fixed = zip(stated, (1, length), strict=False)
         given = [size if isinstance(size, int) else own for size, own in fixed]
         value.shape = ir.Shape([*given, *stated[2:]])
+
+
+def _free_outputs(graph: ir.Graph) -> dict[str, int]:
+    """Forget the outputs' shapes; return which axis of each was open, besides the batch."""
+    axes = {}
     for value in graph.outputs:
+        for axis, size in enumerate(value.shape or ()):
+            if axis and not isinstance(size, int):
+                axes[str(value.name)] = axis
         value.shape = None
+    return axes
 
 
 def _set_type(graph: ir.Graph, value: ir.Value) -> None:
-    """int64 -> float where nothing but casts to float read it, else int32."""
+    """int64 -> float where nothing but casts to float read it, else int32: the HTP has no int64."""
     if value.dtype != ir.DataType.INT64:
         return
     users = value.consumers()
@@ -66,6 +83,14 @@ def _set_type(graph: ir.Graph, value: ir.Value) -> None:
             graph.remove(node, safe=True)
     else:
         value.type = ir.TensorType(ir.DataType.INT32)
+        others = [node for node in users if node.op_type != "Gather"]
+        if others:
+            wide = ir.node("Cast", [value], {"to": ir.DataType.INT64}, name=f"{value.name}.int64")
+            graph.insert_before(graph[0], wide)
+            for node in others:
+                for index, given in enumerate(node.inputs):
+                    if given is value:
+                        node.replace_input_with(index, wide.outputs[0])
 
 
 def _fold_shape(graph: ir.Graph, node: ir.Node) -> None:

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
+from edgecompile.activation_widths import choose_widths, moves, source
 from edgecompile.facts import INT8, linears_are_int8, no_standard_gelu, tokens_are_flat
 from edgecompile.graph import Array, FloatArray, add_initializer, present, sweep, weight_array
+from edgecompile.lower.onnxruntime.quantize_linears import EQUALISED_SUFFIX
 from edgecompile.lower.qnn.apply_equalisation import FREE, plain
 from edgecompile.lower.qnn.flatten_tokens import FLAT
-from edgecompile.lower.qnn.widths import choose_widths, moves, source
 from edgecompile.passes import rewrite
 from edgecompile.plan import Activation, Plan, affine
 from edgecompile.rounding import quantize_weight
@@ -77,7 +78,7 @@ class _Writer:
         x, weight, bias = (present(value) for value in node.inputs)
         w = weight_array(weight)
         name = str(node.name)
-        activation = self.activations.get(str(x.name).removesuffix(FLAT))
+        activation = self.activations.get(x_name(x))
         q, scale = quantize_weight(w, "int8", activation.hessian if activation else None)
         shift = activation.mean @ (q * scale - w) if activation else 0.0
         node.replace_input_with(0, self._read(node, x, bits))
@@ -172,6 +173,11 @@ class _Writer:
         name = str(self.sources[value].name)
         low, high = self.plan.tensors[name.removesuffix(".float")]
         return affine(low, high, bits)
+
+
+def x_name(x: ir.Value) -> str:
+    """Return what the plan calls a Linear's input."""
+    return str(x.name).removesuffix(FLAT).removesuffix(EQUALISED_SUFFIX)
 
 
 def _bounds(array: FloatArray) -> tuple[float, float]:
