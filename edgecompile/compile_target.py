@@ -110,7 +110,7 @@ def compile_for(
     plan = engines.fit_plan(prepared.plan, board)
     plan = engines.observe(plan, board, prepared.model, prepared.data.calibration)
     prepared = replace(prepared, plan=plan)
-    tried = attempt(board, prepared, prepared.plan, folder, trace)
+    tried, board = _first_that_passes(engines.profiles(board), prepared, folder, trace)
     climbed: dict[str, Any] = {}
     if not passes_gate(prepared, tried.worse) and prepared.plan.activations:
         tried, climbed = _climb(board, prepared, tried, folder, trace)
@@ -118,15 +118,16 @@ def compile_for(
     floor = floor_of(prepared, found)
     profile = _profile(board, prepared, folder / tried.names[0], trace)
     profile["numbers"] += engines.numbers(board, folder / tried.names[0])
+    made, compiled = _finish(board, tried.names, folder, profile, trace)
     toolchain = engines.toolchain_record(board)
     kind = "emulated" if hasattr(engine, "answer_all") else "measured"
     kept = slice(0, bundles.how_many(golden, prepared.expected))
     seen = accuracy.compare(
         found.metric, tried.answers[kept], prepared.expected[kept], golden[kept], prepared.outputs
     )
-    _check_size(board, prepared, folder, tried.names)
+    _check_size(board, prepared, folder, made)
     names = [
-        *tried.names,
+        *made,
         *_draw_curve(prepared, folder, trace),
         bundles.write_golden(folder, prepared.outputs, golden[kept], prepared.expected[kept]),
         bundles.write_samples(folder, _describe(prepared, tried)),
@@ -156,9 +157,38 @@ def compile_for(
         **({"vocabulary": dict(prepared.vocabulary)} if prepared.vocabulary else {}),
         **({"pruning": dict(prepared.pruning)} if prepared.pruning else {}),
         "quantization": _plan_table(prepared.model, plan) | climbed,
+        **({"compiled": compiled} if compiled else {}),
         "steps": [asdict(step) for step in trace.steps],
     }
     return Bundle(folder, bundles.write_manifest(folder, manifest, profile, names), profile)
+
+
+def _first_that_passes(
+    boards: Sequence[Target], prepared: Prepared, folder: Path, trace: Trace
+) -> tuple[Attempt, Target]:
+    """Try an engine's profiles in turn until the gate holds; the last one is what it is."""
+    for board in boards:
+        tried = attempt(board, prepared, prepared.plan, folder, trace)
+        if passes_gate(prepared, tried.worse):
+            break
+        if board is not boards[-1]:
+            what = shortfall(prepared, tried.accuracy, tried.emulated)
+            trace.say("ladder", f"{board.name}: profile {board.profile}: {what}; trying the next")
+    return tried, board
+
+
+def _finish(
+    board: Target, names: Sequence[str], folder: Path, profile: dict[str, Any], trace: Trace
+) -> tuple[list[str], dict[str, Any]]:
+    """Let a vendor's compiler make more files of the artifact; its figures go into the profile."""
+    finish = getattr(engines.engine(board.engine), "finish", None)
+    if finish is None:
+        return list(names), {}
+    made, rows, table = finish(list(names), board, folder, trace.say)
+    told = {row["name"] for row in rows}
+    profile["numbers"] = [n for n in profile["numbers"] if n["name"] not in told or n["kind"]]
+    profile["numbers"] += rows
+    return made, table
 
 
 def _check_size(board: Target, prepared: Prepared, folder: Path, names: Sequence[str]) -> None:

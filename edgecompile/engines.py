@@ -1,7 +1,8 @@
 """An engine is a module of `emit/`.
 
 It has write, runner, time_nodes, runtime_version, HOW, LOOKUPS, RUNGS, WEIGHTS, WITHOUT_VNNI,
-PACKAGE, ISAS, ROUNDS_OUTPUTS, FIXED_SHAPES.
+PACKAGE, ISAS, ROUNDS_OUTPUTS, FIXED_SHAPES. It may have PROFILES (from the fastest to the most
+accurate) and finish (a vendor's compiler makes more files of the artifact, and figures).
 """
 
 import importlib
@@ -95,6 +96,22 @@ def rounds_outputs(target: Target) -> bool:
     return bool(engine(target.engine).ROUNDS_OUTPUTS)
 
 
+def profiles(target: Target) -> list[Target]:
+    """Return the target in its profile, then in each more accurate one that its engine has."""
+    known = getattr(engine(target.engine), "PROFILES", (target.profile,))
+    return [replace(target, profile=name) for name in known[known.index(target.profile) :]]
+
+
+def fit_recipe(targets: Iterable[Target], recipe: Recipe) -> Recipe:
+    """Return the recipe with texts as long as every target is built for, unless it says buckets."""
+    limits = [target.longest for target in targets if target.longest]
+    low, high = recipe.shapes.sequence
+    if recipe.shapes.buckets or not limits or high <= min(limits):
+        return recipe
+    most = min(limits)
+    return replace(recipe, shapes=replace(recipe.shapes, sequence=(min(low, most), most)))
+
+
 def fit_lengths(target: Target, recipe: Recipe, longest: int) -> Target:
     """Return the target with the token counts of its artifact, if its engine fixes shapes.
 
@@ -105,7 +122,8 @@ def fit_lengths(target: Target, recipe: Recipe, longest: int) -> Target:
     target = replace(target, profile=recipe.quantize.profile)
     if getattr(engine(target.engine), "ONE_LENGTH", False):
         return replace(target, lengths=(longest,))
-    wished = recipe.shapes.buckets or recipe.profile.sequence
+    compiled = hasattr(engine(target.engine), "finish")  # each length is a file of its own
+    wished = recipe.shapes.buckets or (() if compiled else recipe.profile.sequence)
     return replace(target, lengths=tuple(sorted({*(n for n in wished if n < longest), longest})))
 
 

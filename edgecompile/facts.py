@@ -18,6 +18,8 @@ INT8 = "edgecompile.int8"
 FACTORS_SPLIT = "edgecompile.factors_split"
 """Likewise: shape inference has run, attention has its form, the plan's Linears are int8, factors
 that OpenVINO would draw into a convolution are kept out of it."""
+PLACED = "edgecompile.placed"
+"""Likewise: each node says whether it runs on the host or the NPU."""
 LENGTHS = "edgecompile.lengths"
 """Metadata key: the token counts that an artifact is written for, ascending, commas between."""
 CHIP = "edgecompile.chip"
@@ -147,6 +149,11 @@ def attention_is_lowered(model: ir.Model) -> str | None:
 def linears_are_int8(model: ir.Model) -> str | None:
     """Every Linear of the plan is int8."""
     return None if INT8 in model.metadata_props else "they are not quantized yet"
+
+
+def nodes_are_placed(model: ir.Model) -> str | None:
+    """Every node says where it runs: on the host or on the NPU."""
+    return None if PLACED in model.metadata_props else "they are not placed yet"
 
 
 def no_transposes_cancel(model: ir.Model) -> str | None:

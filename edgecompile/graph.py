@@ -186,6 +186,13 @@ def add_int64(graph: ir.Graph, *numbers: int) -> ir.Value:
     return add_initializer(graph, name, np.array(numbers, np.int64))
 
 
+def name_outputs(nodes: Sequence[ir.Node]) -> Sequence[ir.Node]:
+    """Name what each node of one output makes as the node, so that a plan can tell; return them."""
+    for node in nodes:
+        node.outputs[0].name = node.name
+    return nodes
+
+
 def substitute(graph: ir.Graph, nodes: Sequence[ir.Node], new: Sequence[ir.Node]) -> None:
     """Put `new` nodes in the place of `nodes`; the last one's first output keeps its name."""
     old, y = nodes[-1].outputs[0], new[-1].outputs[0]

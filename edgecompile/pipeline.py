@@ -35,7 +35,13 @@ def build(
         for board in boards:
             engines.open_toolchain(board, trace.say)
     with files.output_folder(output):
-        outputs = any(engines.rounds_outputs(board) for boards in wanted for board in boards)
+        every = [board for boards in wanted for board in boards]
+        fitted = engines.fit_recipe(every, recipe)
+        if fitted is not recipe:
+            cut = f"texts are cut at {fitted.shapes.sequence[1]} tokens, as NPUs have fixed shapes"
+            trace.say("warning", f"{cut}; [shapes] buckets says otherwise")
+        recipe = fitted
+        outputs = any(map(engines.rounds_outputs, every))
         first = wanted[0][0]
         for prepared in prepare_parts(source, recipe, trace, first, outputs=outputs):
             for boards in wanted:

@@ -47,6 +47,10 @@ class Plan:
     rounds every one: the engine observes them itself.
 
     `weights` is "int8" or "int4" where only weights are rounded, by blocks, and no range is used.
+
+    `tensors` are the lowest and highest number of each float tensor of the written-out form
+    (lower/written), where an engine rounds everything. `saturation` is where the residual stream
+    is cut off in them, 0 for nowhere.
     """
 
     activations: Mapping[str, Activation] = field(default_factory=dict)
@@ -55,6 +59,7 @@ class Plan:
     weights: str = ""
     outputs: Mapping[str, Output] = field(default_factory=dict)
     tensors: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    saturation: float = 0.0
 
     @property
     def lowest(self) -> str:

@@ -51,7 +51,8 @@ class Target:
     "int8", or "int8-pairs" where two products are summed in 16 bits and must not saturate.
     `chip` is what the vendor's compiler calls the chip, in the engine's own words.
     `lengths` are the token counts that an engine of fixed shapes is written for, `profile` the
-    recipe's choice between accuracy and speed on an NPU: the build says both.
+    recipe's choice between accuracy and speed on an NPU: the build says both. `longest` is the
+    most tokens that a target is built for by default, 0 for no limit.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Target:
     chip: tuple[str, ...] = ()
     lengths: tuple[int, ...] = ()
     profile: str = "accurate"
+    longest: int = 0
 
     @property
     def folder(self) -> str:

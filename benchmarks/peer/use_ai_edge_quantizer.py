@@ -40,10 +40,10 @@ def asked_signatures(model: Path) -> dict[str, dict[str, tuple[int, ...]]]:
 
 
 def padded(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Return int32 ids or a mask in the file's shape: zeros behind, what is too long cut."""
+    """Return int32 ids, or numbers, in the file's shape: zeros behind, what is too long cut."""
     array = array[tuple(slice(n) for n in shape)]
     ends = [(0, size - n) for size, n in zip(shape, array.shape, strict=True)]
-    return np.pad(array, ends).astype(np.int32)
+    return np.pad(array, ends).astype(np.int32 if array.dtype.kind in "iu" else array.dtype)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def runner(
     from edgecompile.tflite.interpret import FeedError, open_artifact
 
     del one_pool
-    opened = open_artifact(_litert(), artifact, threads or 1)
+    opened = open_artifact(module(), artifact, threads or 1)
 
     def run(feed: "Feed") -> "list[FloatArray]":
         try:
@@ -84,11 +84,12 @@ def time_nodes(artifact: Path, feed: "Feed", runs: int) -> list[tuple[str, str, 
 
 def runtime_version() -> str:
     """Return the version of the runtime that runs here."""
-    _litert()
+    module()
     return str(importlib.import_module("ai_edge_litert").__version__)
 
 
-def _litert() -> Any:
+def module() -> Any:
+    """Return the interpreter's module, or say how to get it."""
     try:
         return importlib.import_module("ai_edge_litert.interpreter")
     except ImportError as error:

@@ -111,6 +111,25 @@ class TfliteRuntime(Litert):
         self.take(tflite_runtime)
 
 
+class EthosU(Litert):
+    """How an Ethos-U's bundle does without the NPU, by run_parts.py: in the reference kernels."""
+
+    emulates = True
+
+    def open(self, path, threads):
+        """Return a function (names of outputs, feed) -> arrays; 0 threads = all."""
+        sys.path.insert(0, str(FOLDER))  # python -I leaves it out
+        opened = importlib.import_module("run_parts").open_parts(
+            self.module, Path(path).parent, threads or os.cpu_count()
+        )
+
+        def run(names, feed):
+            answers = opened(feed)
+            return [answers[name] for name in names or answers]
+
+        return run
+
+
 class Qnn:
     """How Qualcomm's NPU does, by onnxruntime-qnn; on a PC, the emulator that comes with it."""
 
@@ -176,6 +195,7 @@ def pad(array, shape):
 
 
 PACKAGES = {
+    "ethos_u": "ai-edge-litert",
     "litert": "ai-edge-litert",
     "qnn": "onnxruntime-qnn",
     "tflite_runtime": "tflite-runtime",

@@ -22,8 +22,8 @@ IDENTIFIER = b"TFL3"
 ALIGNMENT = 16
 """Bytes: the schema's `force_align` for buffers, which Python's writer leaves out."""
 TYPES = {
-    "float32": "FLOAT32", "float16": "FLOAT16", "int8": "INT8", "uint8": "UINT8", "int32": "INT32",
-    "int64": "INT64", "bool": "BOOL",
+    "float32": "FLOAT32", "float16": "FLOAT16", "int8": "INT8", "uint8": "UINT8", "int16": "INT16",
+    "int32": "INT32", "int64": "INT64", "bool": "BOOL",
 }  # fmt: skip
 """The schema's names of numpy's types."""
 

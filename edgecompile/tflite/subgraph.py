@@ -13,11 +13,21 @@ import onnx_ir as ir
 
 from edgecompile.errors import UnsupportedError
 from edgecompile.graph import Array, present
+from edgecompile.integer_format import format_of
 from edgecompile.tflite.flatbuffer import File, Rounding, schema, tensor_table
 
 NARROW = {"int64": np.dtype(np.int32), "float64": np.dtype(np.float32)}
 """Types that few kernels take, and what is written instead: ids and positions fit 31 bits."""
 Shape = tuple[int, ...]
+ROUNDED = {
+    "ADD": (2, 4), "BATCH_MATMUL": (2, 3), "GELU": (1, 1), "LOGISTIC": (2, 3), "MEAN": (2, 2),
+    "MUL": (2, 5), "RELU": (2, 3), "RSQRT": (2, 3), "SOFTMAX": (2, 3), "SUB": (2, 5),
+    "TANH": (2, 3), "TRANSPOSE": (2, 4),
+}  # fmt: skip
+"""The oldest version of an operator that computes in int8, and in int16."""
+WIDTHS = ("int8", "int16")
+SHIFTED = 4
+"""Versions of ADD and SUB in 16 bits from which scales need be no powers of two."""
 
 
 @dataclass(slots=True)
@@ -56,7 +66,8 @@ class Subgraph:
             if array is None:
                 msg = f"'{value.name}' is read before it is computed"
                 raise ValueError(msg)
-            self.known[value] = self.constant(str(value.name), array)
+            rounding = self._rounding_of(value)
+            self.known[value] = self.constant(str(value.name), array, rounding)
         return self.known[value]
 
     def constant(self, name: str, array: Array, rounding: Rounding | None = None) -> Tensor:
@@ -97,6 +108,8 @@ class Subgraph:
         **values: Any,
     ) -> None:
         """Append an operator; `options` is the schema's table of its attributes, `values` them."""
+        of_integers = _version_of(builtin, inputs, outputs[0])
+        version = max(version, of_integers)
         if not self.file.knows(builtin, version):
             what = f"'{outputs[0].name}': this runtime has no {builtin} of version {version}"
             msg = f"{what}; choose a target with litert"
@@ -108,6 +121,8 @@ class Subgraph:
         if options:
             table.builtinOptionsType = getattr(schema().BuiltinOptions, options)
             table.builtinOptions = getattr(schema(), f"{options}T")()
+            if of_integers >= SHIFTED and builtin in ("ADD", "SUB"):
+                values |= {"potScaleInt16": False}
             for key, value in values.items():
                 setattr(table.builtinOptions, key, value)
         self.table.operators.append(table)
@@ -119,9 +134,16 @@ class Subgraph:
         dtype: np.dtype[Any],
         rounding: Rounding | None = None,
     ) -> Tensor:
-        """Return the tensor that a node's output becomes."""
+        """Return the tensor that a node's output becomes: in its integers, if a note says which."""
+        form = format_of(value)
+        if form is not None:
+            dtype, rounding = np.dtype(form.dtype), self._rounding_of(value)
         self.known[value] = self.computed(str(value.name), shape, dtype, rounding)
         return self.known[value]
+
+    def _rounding_of(self, value: ir.Value) -> Rounding | None:
+        form = format_of(value)
+        return None if form is None else self.file.rounding(np.array(form.scale), form.zero)
 
     # ------------------------------------------------------------------ ends
 
@@ -142,6 +164,14 @@ class Subgraph:
                 self.table.tensors[self.place(tensor)].shapeSignature = list(open_axes[name])
         self.file.model.subgraphs.append(self.table)
         return len(self.file.model.subgraphs) - 1
+
+
+def _version_of(builtin: str, inputs: Sequence[Tensor | None], output: Tensor) -> int:
+    """Return the oldest version of an operator of integers with scales; 1 of any other."""
+    rounded = any(tensor is not None and tensor.rounding is not None for tensor in inputs)
+    if not rounded or output.rounding is None or builtin not in ROUNDED:
+        return 1
+    return ROUNDED[builtin][WIDTHS.index(output.dtype.name)]
 
 
 def narrow(array: Array) -> Array:

@@ -16,6 +16,7 @@ from edgecompile.facts import equalised, no_attention
 from edgecompile.graph import (
     MICROSOFT,
     add_initializer,
+    name_outputs,
     present,
     substitute,
     sweep,
@@ -28,12 +29,13 @@ def expand_attention(model: ir.Model) -> ir.Model:
     """Attention -> Mul, Reshape, Transpose, FusedMatMul, Add, Softmax."""
     model = model.clone()
     for node in [n for n in model.graph if n.op_type == "Attention" and not n.domain]:
-        _expand(model.graph, node)
+        expand(model.graph, node)
         model.graph.opset_imports[MICROSOFT] = 1
     return sweep(model)
 
 
-def _expand(graph: ir.Graph, node: ir.Node) -> None:
+def expand(graph: ir.Graph, node: ir.Node) -> None:
+    """Write one Attention out."""
     name, tape = str(node.name), ir.tape.Tape()
     factor = add_initializer(graph, f"{name}.scale", np.array(scale_of(node), np.float32))
     scaled = tape.op("Mul", [present(node.inputs[0]), factor], name=f"{name}.q.scaled")
@@ -47,7 +49,7 @@ def _expand(graph: ir.Graph, node: ir.Node) -> None:
     p = tape.op("Softmax", [scores], {"axis": -1}, name=f"{name}.softmax")
     mixed = _product(tape, p, v, f"{name}.mixed", transposed=False)
     join_heads(graph, tape, mixed, name)
-    substitute(graph, [node], tape.nodes)
+    substitute(graph, [node], name_outputs(tape.nodes))
 
 
 def _product(

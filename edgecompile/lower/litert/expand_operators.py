@@ -21,6 +21,7 @@ from edgecompile.graph import (
     add_initializer,
     add_int64,
     constant,
+    name_outputs,
     present,
     substitute,
     sweep,
@@ -37,7 +38,7 @@ def expand_operators(model: ir.Model) -> ir.Model:
             tape = ir.tape.Tape()
             EXPANSIONS[node.op_type](model.graph, tape, node)
             if tape.nodes:
-                substitute(model.graph, [node], tape.nodes)
+                substitute(model.graph, [node], name_outputs(tape.nodes))
     return sweep(model)
 
 

@@ -1,0 +1,4 @@
+"""Lowering for Ethos-U: the encoder in integers alone, tables before it and pooling behind it."""
+
+FORMS = {"attention": ("written-out",), "gelu": ("erf", "tanh"), "linear": ("matmul",)}
+"""What a target's file may ask for."""
