@@ -185,9 +185,9 @@ def _finish(
     if finish is None:
         return list(names), {}
     made, rows, table = finish(list(names), board, folder, trace.say)
-    told = {row["name"] for row in rows}
-    profile["numbers"] = [n for n in profile["numbers"] if n["name"] not in told or n["kind"]]
-    profile["numbers"] += rows
+    told = {(row["name"], row["model"]) for row in rows}
+    others = [n for n in profile["numbers"] if (n["name"], n["model"]) not in told]
+    profile["numbers"] = [*others, *rows]
     return made, table
 
 

@@ -59,8 +59,9 @@ def rows_of(numbers: Sequence[Number]) -> Iterator[tuple[str, str, str]]:
 
 
 def _time(number: Number) -> tuple[str, str, str]:
-    band = f"{number['low']:.0f} to {number['high']:.0f} ms"
-    if number["value"] is not None:
-        band = f"{number['value']:.1f} ms ({band})"
+    parts = [] if number["value"] is None else [f"{number['value']:.1f} ms"]
+    if "low" in number:  # a vendor's compiler gives no band
+        band = f"{number['low']:.0f} to {number['high']:.0f} ms"
+        parts.append(f"({band})" if parts else band)
     threads = f"{number['threads']} thread{'s' * (number['threads'] > 1)}"
-    return f"{number['sequence']} tokens, {threads}", band, "modelled"
+    return f"{number['sequence']} tokens, {threads}", " ".join(parts), "modelled"

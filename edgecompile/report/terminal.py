@@ -43,11 +43,24 @@ def summary(manifest: Row, profile: Row) -> dict[str, Any]:
         "sequence": longest,
         "latency_ms": latency,
         "not_timed": missing["how"] if latency["artifact"] is None else None,
+        "npu": _npu(profile),
         "no_dynamic": profile.get("dynamic_int8_failed"),
         "one": _one(phase, data.get("kind", ""), longest),
         "warning": data.get("warning"),
         "engines": manifest.get("engines", []),
     }
+
+
+def _npu(profile: Row) -> str:
+    """Return what an NPU takes of the work, and the time that its compiler expects."""
+    shares = [n for n in profile["numbers"] if n["name"].startswith("npu_share")]
+    if not shares:
+        return ""
+    told = f"{min(n['value'] for n in shares):.0%} on the NPU ({shares[0]['how']})"
+    times = [n for n in _of(profile, "latency", "artifact") if n["kind"] == "modelled"]
+    for row in times:
+        told += f"; {row['value']:.1f} ms for {row['sequence']} tokens, modelled by {row['how']}"
+    return told
 
 
 def _emulated(accuracy: Row) -> dict[str, Any] | None:
@@ -139,6 +152,8 @@ def _caption(rows: Sequence[Row]) -> str:
                 f"{_label(row)}: {METRICS[row['metric']]} to float; median of one inference of"
                 f" {row['one']}, 1 thread, measured here"
             )
+        if row["npu"]:
+            lines.append(f"{_label(row)}: {row['npu']}")
         if row["no_dynamic"]:
             lines.append(f"{_label(row)}: no dynamic int8 to compare with: {row['no_dynamic']}")
     lines += dict.fromkeys(f"warning: {row['warning']}" for row in rows if row["warning"])

@@ -34,7 +34,20 @@ def finish_bundle(
         encoders[name] = _table(made)
         for operator in made.left:
             say("warning", f"{board.name}: {_reason(operator.name, operator.output)}")
+    rows.append(_size([name for name in files if _ships(name)], folder))
     return files, rows, {"chip": list(board.chip), "profile": board.profile, "encoders": encoders}
+
+
+def _ships(name: str) -> bool:
+    """Say whether a file goes to the device: an encoder as Vela has compiled it."""
+    return name.endswith(".tflite") and (not name.startswith("encoder_") or "_vela" in name)
+
+
+def _size(names: Sequence[str], folder: Path) -> dict[str, Any]:
+    size = sum((folder / name).stat().st_size for name in names)
+    how = f"size of what goes to the device: {', '.join(names)}"
+    return {"name": "size", "value": size, "unit": "bytes", "kind": "measured", "how": how,
+            "model": "artifact"}  # fmt: skip
 
 
 def _rows(made: Compiled, length: int) -> list[dict[str, Any]]:
@@ -44,7 +57,7 @@ def _rows(made: Compiled, length: int) -> list[dict[str, Any]]:
         ("npu_share_ops", round(made.ops_share, 6), ""),
         ("npu_share_macs", round(made.macs_share, 6), ""),
         ("cycles", int(float(found["cycles_total"])), "cycles"),
-        ("latency_p50", round(float(found["inference_time"]) * 1e3, 3), "ms"),
+        ("latency", round(float(found["inference_time"]) * 1e3, 3), "ms"),
     ]
     for name, columns in MEMORY.items():
         values.append((name, round(KIB * sum(float(found[c]) for c in columns)), "bytes"))
@@ -57,6 +70,7 @@ def _rows(made: Compiled, length: int) -> list[dict[str, Any]]:
             "how": how,
             "model": "artifact",
             "sequence": length,
+            "threads": 1,
         }
         for name, value, unit in values
     ]
