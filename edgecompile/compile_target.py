@@ -179,9 +179,9 @@ def _finish(
     if finish is None:
         return list(names), {}
     made, rows, table = finish(list(names), board, folder, trace.say)
-    told = {row["name"] for row in rows}
-    profile["numbers"] = [n for n in profile["numbers"] if n["name"] not in told or n["kind"]]
-    profile["numbers"] += rows
+    told = {(row["name"], row["model"], row["kind"]) for row in rows}
+    kept = [n for n in profile["numbers"] if (n["name"], n["model"], n["kind"]) not in told]
+    profile["numbers"] = kept + rows
     return made, table
 
 
