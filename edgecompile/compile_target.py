@@ -236,7 +236,7 @@ def _climb(
     engine = engines.engine(board.engine)
     model, plan = prepared.model, prepared.plan
     what = f"{board.name}: {shortfall(prepared, failed.accuracy, failed.emulated)}"
-    if not engine.RUNGS:
+    if hasattr(engine, "NO_LADDER"):
         msg = f"{what}; no {board.name} bundle was written; {engine.NO_LADDER}"
         raise GateError(msg)
     trace.say("ladder", f"{what}; measuring what each layer loses")

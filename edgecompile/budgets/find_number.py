@@ -173,7 +173,7 @@ FINDERS: Mapping[str, Callable[[ReadBundle, Budget], Number | Missing]] = {
     "energy_mj": _scaled("energy", 1e3),
     "cosine_min": _cosine_min,
     "metric_drop": _metric_drop,
-    "npu_share": _scaled("npu_share", 1, "low"),
+    "npu_share": _scaled("npu_share_macs", 1, "low"),
     "peak_memory_mb": _scaled("peak_memory", 1e-6),
 }
 """For each limit of a budget, where its number is found."""

@@ -29,6 +29,8 @@ COMPILED = "model_qnn.bin"
 TOOLCHAIN = "qnn"
 PACKAGE = "onnxruntime-qnn"
 """What pip installs on the device."""
+ISAS = ("x86_64", "aarch64")
+"""Machines that its wheels are for."""
 RUNGS: tuple[str, ...] = ()
 """What this engine has between int8 and float: nothing, and no float either."""
 NO_LADDER = "an NPU has no float to fall back to: [quantize] profile = 'accurate', or lower [gate]"

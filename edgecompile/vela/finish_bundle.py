@@ -1,14 +1,18 @@
 """What a bundle gets from Vela: files for the NPU and firmware, figures, what the CPU runs."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgecompile.target import Target
 from edgecompile.vela.compile_encoder import Compiled, compile_encoder
+from edgecompile.vela.read_operators import read_operators
 from edgecompile.vela.write_firmware import write_firmware
 
 KIB = 1024
+HOST = ("embed.tflite", "pool.tflite")
+"""What looks tables up and pools: the NPU has no form for it, or it is no work."""
 MEMORY = {
     "sram_bytes": ("sram_memory_used",),
     "flash_bytes": ("on_chip_flash_memory_used", "off_chip_flash_memory_used"),
@@ -34,28 +38,31 @@ def finish_bundle(
         encoders[name] = _table(made)
         for operator in made.left:
             say("warning", f"{board.name}: {_reason(operator.name, operator.output)}")
-    rows.append(_size([name for name in files if _ships(name)], folder))
-    return files, rows, {"chip": list(board.chip), "profile": board.profile, "encoders": encoders}
+    device = [name for name in files if name.endswith(".tflite") and name not in encoders]
+    rows.append(_size(sum((folder / name).stat().st_size for name in device)))
+    host = {name: _count(folder / name) for name in files if name in HOST}
+    table = {"chip": list(board.chip), "profile": board.profile, "encoders": encoders}
+    return files, rows, table | {"on_host": host}
 
 
-def _ships(name: str) -> bool:
-    """Say whether a file goes to the device: an encoder as Vela has compiled it."""
-    return name.endswith(".tflite") and (not name.startswith("encoder_") or "_vela" in name)
+def _count(file: Path) -> dict[str, int]:
+    """Count the operators that the host runs before and behind the encoder."""
+    return dict(sorted(Counter(operator.name for operator in read_operators(file)).items()))
 
 
-def _size(names: Sequence[str], folder: Path) -> dict[str, Any]:
-    size = sum((folder / name).stat().st_size for name in names)
-    how = f"size of what goes to the device: {', '.join(names)}"
-    return {"name": "size", "value": size, "unit": "bytes", "kind": "measured", "how": how,
-            "model": "artifact"}  # fmt: skip
+def _size(value: int) -> dict[str, Any]:
+    how = "size of what goes on the device: the host's parts and the compiled encoders"
+    row = {"name": "size", "value": value, "unit": "bytes", "kind": "measured", "how": how}
+    return row | {"model": "artifact"}
 
 
 def _rows(made: Compiled, length: int) -> list[dict[str, Any]]:
-    how = f"ethos-u-vela {made.version}"
+    vela = ("modelled", f"ethos-u-vela {made.version}")
+    counted = ("measured", "operators of the compiled file, counted")
     found = made.figures
     values: list[tuple[str, float | int, str]] = [
-        ("npu_share_ops", round(made.ops_share, 6), ""),
-        ("npu_share_macs", round(made.macs_share, 6), ""),
+        ("npu_share_ops", round(made.ops_share, 6), "share"),
+        ("npu_share_macs", round(made.macs_share, 6), "share"),
         ("cycles", int(float(found["cycles_total"])), "cycles"),
         ("latency", round(float(found["inference_time"]) * 1e3, 3), "ms"),
     ]
@@ -66,13 +73,14 @@ def _rows(made: Compiled, length: int) -> list[dict[str, Any]]:
             "name": name,
             "value": value,
             "unit": unit,
-            "kind": "modelled",
+            "kind": kind,
             "how": how,
             "model": "artifact",
             "sequence": length,
             "threads": 1,
         }
         for name, value, unit in values
+        for kind, how in (counted if unit == "share" else vela,)
     ]
 
 

@@ -51,7 +51,7 @@ END = """
 /* {side}: {tensor}, [{shape}] of {type}; real = {scale:.9g} * (q - ({zero})) */
 #define {guard}_{macro}_OFFSET {offset}u /* in the arena */
 #define {guard}_{macro}_BYTES {size}u
-#define {guard}_{macro}_SCALE {scale:.9g}f
+#define {guard}_{macro}_SCALE {scale:.8e}f
 #define {guard}_{macro}_ZERO ({zero})
 """
 INVOKE = """

@@ -42,7 +42,11 @@ int ethosu_invoke_v3(struct ethosu_driver *d, const void *stream, const int byte
     return !(sizes[1] == ENCODER_16_ARENA_BYTES && bases[1] == (uint64_t)(uintptr_t)arena
              && bases[3] == bases[1] + ENCODER_16_INPUT_0_OFFSET && count == 6);
 }
-int main(void) { return encoder_16_invoke(0, arena, arena, sizeof arena); }
+int main(void)
+{
+    const float mask = ENCODER_16_INPUT_1_SCALE, x = ENCODER_16_INPUT_0_SCALE;
+    return mask != 1 || x <= 0 || encoder_16_invoke(0, arena, arena, sizeof arena);
+}
 """
 """Firmware without an interpreter; the driver checks what it is handed."""
 
@@ -65,11 +69,12 @@ def test_all_of_the_encoder_runs_on_the_npu(
     compiled = bundle.manifest["compiled"]
     assert compiled["profile"] == profile
     assert compiled["encoders"]["encoder_16.tflite"]["on_cpu"] == []
-    rows = {row["name"]: row for row in bundle.profile["numbers"] if row["kind"] == "modelled"}
+    rows = {row["name"]: row for row in bundle.profile["numbers"] if row["kind"]}
     assert rows["npu_share_ops"]["value"] == rows["npu_share_macs"]["value"] == 1
     assert rows["cycles"]["value"] > 0
     assert rows["sram_bytes"]["value"] > 0
-    assert {row["how"] for row in rows.values()} == {"ethos-u-vela 5.2.0"}
+    assert rows["cycles"]["how"] == "ethos-u-vela 5.2.0"
+    assert rows["cycles"]["kind"] == "modelled"
     assert bundle.manifest["accuracy"]["mean"] > 0.98
     assert bundle.manifest["toolchain"]["package"] == "ethos-u-vela 5.2.0"
 

@@ -15,8 +15,8 @@ from edgecompile.graph import MICROSOFT, RSQRT, constant, linears, scalar, weigh
 from edgecompile.passes import rewrite
 from edgecompile.placement import EMBED, ENCODER, POOL, place, place_of
 
-SMALL_SHARE = 0.02
-"""What share of the weights of all Linears may be left to the host."""
+SMALL_SHARE = 0.1
+"""What share of the weights of all Linears may be left to the host: a classifier's, at most."""
 FORMED = frozenset({
     "Add", "Gelu", "MatMul", "Mul", "ReduceMean", "Relu", "Reshape", "Softmax", "Sub", "Tanh",
     "Transpose",

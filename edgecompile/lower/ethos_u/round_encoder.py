@@ -35,10 +35,10 @@ from edgecompile.integer_format import (
     format_of,
     set_format,
 )
-from edgecompile.lower.ethos_u.write_linear import write_linear
 from edgecompile.passes import rewrite
 from edgecompile.placement import EMBED, ENCODER, POOL, place, place_of
 from edgecompile.plan import Plan
+from edgecompile.rounded_linear import write_linear
 from edgecompile.target import Target
 
 ACCURATE, PLAIN = "accurate", "plain"
