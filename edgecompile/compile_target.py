@@ -209,8 +209,14 @@ def _describe(prepared: Prepared, tried: Attempt) -> dict[str, Any]:
     """Return how the artifact answered each golden sample."""
     from edgecompile.evaluate.describe_samples import Answered, describe_samples
 
-    data = prepared.data
-    answered = Answered(tried.answers, prepared.expected, data.golden, prepared.outputs, data.texts)
+    data, judged = prepared.data, slice(0, len(tried.answers))
+    answered = Answered(
+        tried.answers,
+        prepared.expected[judged],
+        data.golden[judged],
+        prepared.outputs,
+        data.texts[judged],
+    )
     return describe_samples(tried.accuracy.metric, answered, prepared.recipe.profile.examples)
 
 

@@ -163,7 +163,7 @@ def _how(row: Row) -> str:
 GIVERS = {
     "energy": "`edgecompile profile {}` adds it where there is a meter or the target's file has"
     " [power]",
-    "npu_share": "build for a target whose engine has an NPU",
+    "npu_share_macs": "build for a target whose engine has an NPU",
 }
 """What would give a number that is not there; for all others it is PROFILE_IT."""
 FINDERS: Mapping[str, Callable[[ReadBundle, Budget], Number | Missing]] = {
