@@ -16,11 +16,12 @@ from typing import Any
 
 import onnx_ir as ir
 from anchors import BOARDS, cpu_of
-from running import ROOT, machine, options, save
+from running import machine, options, save
 from sentences import CALIBRATION, HELDOUT, SAMPLES, feeds, open_minilm, write_float
 
 from edgecompile.counts.count_artifact import Counted, count_artifact
 from edgecompile.data.feed import Feed
+from edgecompile.emit.bundle import SMOKE, write_smoke_test
 from edgecompile.emulate.userland import Userland, open_userland
 from edgecompile.engines import engine
 from edgecompile.graph import dim, linears
@@ -36,7 +37,6 @@ from edgecompile.target import REFERENCE, Target, engines, load, names
 
 LENGTH = 128
 WANTED = {("raspberry-pi-5", "litert, all static"): 180e6}
-SMOKE = ROOT / "edgecompile" / "emit" / "smoke.py"
 
 
 def main() -> None:
@@ -94,6 +94,7 @@ def write_artifacts(folder: Path) -> tuple[ir.Model, Feed, Mapping[str, tuple[st
     failure = quantize_dynamic(write_float(model, folder / "float"), dynamic)
     if failure is not None:
         sys.exit(f"quantize_dynamic: {failure}")
+    write_smoke_test(folder)  # it opens them, as in a bundle
     found = {"onnxruntime, dynamic": ("onnxruntime", dynamic)}
     for name, label in (("onnxruntime", "onnxruntime, ours"), ("litert", "litert, all static")):
         board = load(f"{BOARDS[0]}:{name}")
@@ -117,7 +118,9 @@ def count_board(
     print(f"  {'':22}{'M instr.':>9}{'int8 products':>16}{'2 runs':>9}  ms (modelled)")
     rows = []
     for label, (runtime, file) in artifacts.items():
-        counted = count_artifact(userland, cpu_of(board), runtime, file, feed, smoke=SMOKE)
+        counted = count_artifact(
+            userland, cpu_of(board), runtime, file, feed, smoke=file.with_name(SMOKE)
+        )
         modelled = _modelled(board, counted)
         rows.append(_row(name, label, runtime, counted, modelled))
         total, products = counted.counts["instructions"], counted.counts["int_macs"]
