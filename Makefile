@@ -8,7 +8,8 @@ BIN    := $(VENV)/bin
 MODEL  := models/all-MiniLM-L6-v2
 PIP    := --quiet --disable-pip-version-check --no-deps --require-hashes
 
-.PHONY: demo test test-slow test-exporters check bench bench-tasks bench-prune bench-distill bench-peers clean
+.PHONY: demo test test-slow test-exporters check bench bench-tasks bench-prune bench-distill \
+	bench-boards bench-npu bench-peers clean
 
 demo: $(VENV)/.report $(MODEL)
 	@echo "building $(MODEL) for x86-64 and raspberry-pi-5"
@@ -18,7 +19,9 @@ demo: $(VENV)/.report $(MODEL)
 test: $(VENV)/.test $(MODEL)
 	@$(BIN)/python -m pytest -q
 
+# Vendors' compilers are fetched into ~/.cache/edgecompile; where one does not run, its tests are skipped.
 test-slow: $(VENV)/.test $(MODEL)
+	-@$(BIN)/edgecompile toolchain install qnn
 	@$(BIN)/python -m pytest -q -m slow
 
 # The exporters' tests have an environment of their own: torch weighs more than all the rest.
@@ -45,6 +48,15 @@ bench-prune: $(VENV)/.test $(MODEL)
 
 bench-distill: .venv-export/.ready $(MODEL)
 	@.venv-export/bin/python benchmarks/distill.py
+
+# Instructions, products and modelled times of ARM boards, emulated.
+bench-boards: $(VENV)/.test $(MODEL)
+	@$(BIN)/python benchmarks/boards.py
+
+# Qualcomm's and Arm's NPUs, in the vendors' emulator and by Vela's estimate.
+bench-npu: $(VENV)/.test $(MODEL)
+	@$(BIN)/python benchmarks/qnn.py
+	@$(BIN)/python benchmarks/ethos_u.py
 
 # Each peer in an environment of its own, made on first use (5 GB, some minutes).
 bench-peers: $(VENV)/.test $(MODEL)

@@ -9,9 +9,10 @@ from click.testing import CliRunner
 
 from edgecompile import pipeline
 from edgecompile.cli.main import cli
+from edgecompile.counts.build_plugin import compiler_of
 from edgecompile.counts.emulated_numbers import check_dot
-from edgecompile.emulate.userland import is_set_up
-from edgecompile.errors import GateError
+from edgecompile.emulate.userland import open_userland
+from edgecompile.errors import EmulationError, GateError
 from edgecompile.recipe import GateTable, ProfileTable, Recipe, ShapesTable
 
 
@@ -21,8 +22,11 @@ def test_profile_emulate_counts_the_products_that_the_shapes_say(
     board: str, checkpoint: Callable[..., Path], tmp_path: Path
 ) -> None:
     """Dot products alone make the int8 multiply-accumulates, as many as the shapes have."""
-    if not is_set_up():
-        pytest.skip("no emulated boards are set up here: edgecompile build --emulate")
+    try:
+        open_userland("aarch64")
+        compiler_of()
+    except EmulationError as error:
+        pytest.skip(str(error))
     wishes = Recipe(
         profile=ProfileTable((16,), 1), gate=GateTable(0.8, 0.8), shapes=ShapesTable(buckets=(16,))
     )

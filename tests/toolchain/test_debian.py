@@ -35,7 +35,10 @@ def test_no_network_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_package_comes_with_what_it_needs(tmp_path: Path) -> None:
     """Of another architecture, unpacked, recorded with hashes; the host's apt is as it was."""
     before = sorted(Path("/var/lib/apt/lists").iterdir())
-    debs = fetch_debs("arm64", ["zlib1g"], tmp_path / "root")
+    try:
+        debs = fetch_debs("arm64", ["zlib1g"], tmp_path / "root")
+    except FetchError as error:
+        pytest.skip(str(error))
     assert {"zlib1g", "libc6"} <= {deb.name for deb in debs}
     assert list((tmp_path / "root").rglob("libz.so.1"))
     record = json.loads((tmp_path / "root/debs.json").read_text())
