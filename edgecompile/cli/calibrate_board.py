@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
+from edgecompile.cli.options import as_json
+
 
 @click.command("calibrate-board")
 @click.argument("target")
 @click.argument("measured", metavar="MEASURED.json...", nargs=-1, required=True,
                 type=click.Path(path_type=Path))  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@as_json
 def calibrate_board(
     target: str,
     measured: tuple[Path, ...],

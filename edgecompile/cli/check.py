@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgecompile.cli.options import as_json
 from edgecompile.cli.outputs import Outputs, ci_options
 from edgecompile.errors import BundleError, EdgeCompileError
 
@@ -51,7 +52,7 @@ def _limits(_ctx: click.Context, _param: click.Parameter, pairs: Sequence[str]) 
     help="Answer the golden vectors again, here, and compare with what the build saw.",
 )  # fmt: skip
 @ci_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@as_json
 def check(  # noqa: PLR0917 - one parameter an option
     bundles: tuple[Path, ...],
     recipe_file: Path | None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgecompile.cli.options import as_json
 from edgecompile.cli.outputs import Outputs, ci_options
 from edgecompile.errors import BudgetError
 
@@ -33,7 +34,7 @@ FAIL_ON = ("regression", "change")
 )  # fmt: skip
 @click.option("--all", "everything", is_flag=True, help="Show what is the same, too.")
 @ci_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@as_json
 def diff(  # noqa: PLR0917 - one parameter an option
     old: Path,
     new: Path,

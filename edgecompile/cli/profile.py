@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgecompile.cli.options import as_json
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     "--a-day", default=0, type=click.IntRange(0), metavar="N",
     help="With --on: inferences a day, for the CO2e of a device in a year.",
 )  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@as_json
 def profile(  # noqa: PLR0917 - one parameter an option
     bundle: Path,
     emulate: bool,  # noqa: FBT001 - click passes flags by name

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from edgecompile.cli.options import as_json
+
 
 @click.command()
 @click.argument("recipe_file", metavar="RECIPE", type=click.Path(path_type=Path))
@@ -12,7 +14,7 @@ import click
     "-o", "--output", type=click.Path(path_type=Path), required=True,
     help="Folder to write; an earlier one of this command is replaced.",
 )  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@as_json
 def prune(recipe_file: Path, output: Path, as_json: bool) -> None:  # noqa: FBT001 - click
     """Write the pruned float model of RECIPE, or its trained student, as a model again.
 

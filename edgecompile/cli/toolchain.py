@@ -5,7 +5,7 @@ import sys
 
 import click
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+from edgecompile.cli.options import as_json
 
 
 def _complete(_ctx: click.Context, _param: click.Parameter, text: str) -> list[str]:
