@@ -1,6 +1,5 @@
 """Run a bundle's own smoke.py, here or on its board's emulated CPU, and keep what it found."""
 
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from edgecompile.bundles.rewrite_bundle import rewrite_bundle
 from edgecompile.bundles.smoke_result import accuracy_of, failure, latency_numbers, read_result
 from edgecompile.errors import EmulationError, SmokeError
 from edgecompile.host import read_host, why_not
+from edgecompile.run_program import run_program
 
 if TYPE_CHECKING:
     from edgecompile.emulate.userland import Say
@@ -62,7 +62,14 @@ def profile_here(folder: Path, say: "Say") -> Profiled:
     say("profile", f"running {bundle.target}'s smoke.py here")
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
         path = Path(scratch) / "measured.json"
-        done = _run([sys.executable, "-I", bundle.folder / "smoke.py", "--result", path])
+        command: list[str | Path] = [
+            sys.executable,
+            "-I",
+            bundle.folder / "smoke.py",
+            "--result",
+            path,
+        ]
+        done = run_program(command, TIME_LIMIT_S, SmokeError, name="smoke.py")
         if done.returncode != 0:
             raise failure(here, done.stdout, done.stderr)
         result = read_result(path, here)
@@ -144,19 +151,3 @@ def _timed(profile: Mapping[str, Any]) -> bool:
         for number in profile["numbers"]
         if number["model"] == "float"
     )
-
-
-def _run(command: Sequence[str | Path]) -> "subprocess.CompletedProcess[str]":
-    try:
-        return subprocess.run(  # noqa: S603 - this Python, and the bundle that was asked for
-            command,
-            capture_output=True,
-            check=False,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            timeout=TIME_LIMIT_S,
-        )
-    except subprocess.TimeoutExpired as error:
-        msg = f"smoke.py took longer than {TIME_LIMIT_S} s"
-        raise SmokeError(msg) from error

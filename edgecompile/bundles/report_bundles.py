@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecompile.bundles.check_bundles import Wishes, judge_bundle
-from edgecompile.bundles.read_bundle import ReadBundle, read_bundle
+from edgecompile.bundles.read_bundle import PROFILE, ReadBundle, read_bundle
+from edgecompile.bundles.rewrite_bundle import rewrite_bundle
 from edgecompile.errors import MissingRuntimeError, OutputError
-from edgecompile.files import MANIFEST, sha256, write_json
+from edgecompile.files import sha256
 from edgecompile.profile.read_profile import read_profile
 from edgecompile.trace import Trace
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from edgecompile.compile_target import Bundle
     from edgecompile.report.html.sections import Shown
 
-REPORT, PROFILE = "report.html", "profile.json"
+REPORT = "report.html"
 
 
 def add_report(bundle: "Bundle", trace: Trace) -> "Bundle":
@@ -80,13 +81,10 @@ def _shown(bundle: "Bundle | ReadBundle", name: str) -> "Shown":
 
 
 def _add_hash(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the manifest with the page's hash; it takes the old one's place in one step."""
+    """Write the manifest with the page's hash."""
     hashes = {**manifest["files"], REPORT: sha256(folder / REPORT)}
-    manifest = {**manifest, "files": dict(sorted(hashes.items()))}
-    with tempfile.TemporaryDirectory(prefix=f".{MANIFEST}-", dir=folder) as scratch:
-        write_json(Path(scratch) / MANIFEST, manifest)
-        (Path(scratch) / MANIFEST).replace(folder / MANIFEST)
-    return dict(manifest)
+    given = {**manifest, "files": dict(sorted(hashes.items()))}
+    return dict(rewrite_bundle(ReadBundle(folder, manifest, {}), given).manifest)
 
 
 def _write(path: Path, page: str) -> None:

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from edgecompile.cpu import Cpu
 from edgecompile.emulate.sysroot import board_sysroot
 from edgecompile.emulate.userland import Userland, qemu_environment
 from edgecompile.errors import EmulationError, FetchError, IllegalInstructionError
+from edgecompile.run_program import run_program
 
 TIME_LIMIT_S = 900
 """MiniLM takes 1 to 3 s an inference of 128 tokens: qemu is some 100 times slower than a CPU."""
@@ -106,23 +106,13 @@ def end_program(
     given.update(environment)
     command: list[str | Path] = [userland.qemu, "-cpu", cpu.core, "-L", sysroot, *options]
     command += [part for k, v in given.items() for part in ("-E", f"{k}={v}")]
-    try:
-        done = subprocess.run(  # noqa: S603 - qemu, and a program that was asked for; no shell
-            [*command, *program],
-            capture_output=True,
-            check=False,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            timeout=time_limit_s,
-            env=qemu_environment(userland.qemu_libraries),
-        )
-    except subprocess.TimeoutExpired as error:
-        msg = f"the emulated {cpu.name} took longer than {time_limit_s:g} s"
-        raise EmulationError(msg) from error
-    except OSError as error:
-        msg = f"{userland.qemu} cannot be run: {error.strerror}"
-        raise EmulationError(msg) from error
+    done = run_program(
+        [*command, *program],
+        time_limit_s,
+        EmulationError,
+        qemu_environment(userland.qemu_libraries),
+        name=f"the emulated {cpu.name}",
+    )
     _check_signal(cpu, done.returncode, done.stderr)
     return Ended(done.returncode, done.stdout, done.stderr)
 

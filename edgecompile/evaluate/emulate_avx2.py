@@ -9,7 +9,6 @@ Also a program: `python -m edgecompile.evaluate.emulate_avx2 ENGINE MODEL FEEDS 
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 
 from edgecompile.engines import engine
 from edgecompile.errors import EmulationError
+from edgecompile.run_program import run_program
 
 if TYPE_CHECKING:
     from edgecompile.data.feed import Feed
@@ -95,29 +95,13 @@ def _run(
     settings: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Return what a program prints; raise the last line of its complaint, or its signal."""
-    program = Path(command[0]).name
-    try:
-        done = subprocess.run(  # noqa: S603 - qemu from PATH or not, our own interpreter and module
-            command,
-            capture_output=True,
-            check=False,
-            text=True,
-            errors="replace",
-            timeout=time_limit_s,
-            env={**os.environ, **settings},
-        )
-    except subprocess.TimeoutExpired as error:
-        msg = f"{program} took longer than {time_limit_s:g} s"
-        raise EmulationError(msg) from error
-    except OSError as error:
-        msg = f"{program} cannot be run: {error.strerror}"
-        raise EmulationError(msg) from error
+    done = run_program(command, time_limit_s, EmulationError, {**os.environ, **settings})
     if done.returncode == 0:
         return done.stdout
     # qemu first warns of what the CPU has and its emulation has not.
     lines = [line for line in done.stderr.strip().splitlines() if "warning:" not in line]
     what = lines[-1].strip()[:300] if lines else f"exit status {done.returncode}"
-    msg = f"{program} failed: {what}"
+    msg = f"{Path(command[0]).name} failed: {what}"
     raise EmulationError(msg)
 
 
