@@ -2,19 +2,20 @@
 
 import dataclasses
 import inspect
-import pkgutil
+import runpy
 from pathlib import Path
 
 import pytest
 
 from edgecompile import emit
-from edgecompile.emit import smoke
+from edgecompile.emit.bundle import runtime_file
 from edgecompile.engines import REFERENCE, check_installed, check_scheme, engine, fit_plan
 from edgecompile.errors import MissingRuntimeError, UnsupportedError
 from edgecompile.plan import FLOAT, Plan
-from edgecompile.target import NOT_ENGINES, load
+from edgecompile.plugins import engine_names
+from edgecompile.target import load
 
-NAMES = [m.name for m in pkgutil.iter_modules(emit.__path__) if m.name not in NOT_ENGINES]
+NAMES = engine_names()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -24,15 +25,17 @@ def test_every_engine_has_the_same_functions(name: str) -> None:
     for function in ("write", "runner", "runtime_version"):
         theirs, ours = (inspect.signature(getattr(m, function)) for m in (reference, module))
         assert list(ours.parameters) == list(theirs.parameters)
-    assert module.HOW != reference.HOW or name == REFERENCE
+    assert module.how != reference.how or name == REFERENCE
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_engine_has_its_lowering_and_runs_in_smoke(name: str) -> None:
-    """A folder of passes with what forms it knows, and a class in smoke.py."""
+    """A folder of passes with what forms it knows, and a program that opens its artifacts."""
     folder = Path(emit.__path__[0]).parent / "lower" / name
     assert (folder / "__init__.py").is_file()
-    assert callable(getattr(smoke, name.title().replace("_", "")).open)
+    runtime = runpy.run_path(str(runtime_file(name)))
+    assert runtime["PACKAGES"][-1] == engine(name).package
+    assert callable(runtime["Runtime"].open)
 
 
 def test_a_runtime_that_is_too_old_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
