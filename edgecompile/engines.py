@@ -11,6 +11,7 @@ from edgecompile.errors import MissingRuntimeError, UnsupportedError
 from edgecompile.plugins import module_of
 from edgecompile.recipe import WEIGHT_SCHEMES, Recipe
 from edgecompile.target import Target, version
+from edgecompile.target import engines as engines_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -31,7 +32,13 @@ def engine(name: str) -> Engine:
 def check_installed(target: Target) -> None:
     """Say so if the runtime that a target's engine needs is not here, or too old."""
     of = engine(target.engine)
-    here = of.runtime_version()
+    try:
+        here = of.runtime_version()
+    except MissingRuntimeError as error:
+        board = target.name.partition(":")[0]
+        others = [name for name in engines_of(board) if name != target.engine]
+        error.args = ("; or choose ".join([str(error), *(f"{board}:{name}" for name in others)]),)
+        raise
     if version(here) < version(target.runtime):
         fault = f"{here} is too old for {target.name}"
         raise MissingRuntimeError(target.engine, fault, f"{of.package}{target.runtime}")
