@@ -36,8 +36,9 @@ def check_installed(target: Target) -> None:
         here = of.runtime_version()
     except MissingRuntimeError as error:
         board = target.name.partition(":")[0]
-        others = [name for name in engines_of(board) if name != target.engine]
-        error.args = ("; or choose ".join([str(error), *(f"{board}:{name}" for name in others)]),)
+        others = [f"{board}:{name}" for name in engines_of(board) if name != target.engine]
+        if others:
+            error.args = (f"{error}; or choose {' or '.join(others)}",)
         raise
     if version(here) < version(target.runtime):
         fault = f"{here} is too old for {target.name}"

@@ -62,8 +62,8 @@ def test_a_scheme_that_an_engine_or_an_old_runtime_lacks_is_one_line() -> None:
     with pytest.raises(UnsupportedError) as caught:
         check_scheme(load("raspberry-pi-5:onnxruntime"), "int8-weights")
     assert str(caught.value) == (
-        "raspberry-pi-5:onnxruntime: [quantize] scheme 'int8-weights' needs onnxruntime 1.23, its file allows"
-        " >=1.17; raise `runtime` there, or choose another scheme"
+        "raspberry-pi-5:onnxruntime: [quantize] scheme 'int8-weights' needs onnxruntime 1.23, its"
+        " file allows >=1.17; raise `runtime` there, or choose another scheme"
     )
     check_scheme(load("raspberry-pi-5:onnxruntime"), "int4-weights")
     check_scheme(load("x86-64"), "int8-weights")
@@ -74,7 +74,9 @@ def test_tables_are_int8_where_int4_cannot_be_looked_up() -> None:
     """By the oldest runtime that a target allows; nothing else of the plan changes."""
     plan = Plan(kept_float={"head": "why"}, embeddings="int4", weights="int4")
     assert fit_plan(plan, load("x86-64")) is plan
-    assert fit_plan(plan, load("raspberry-pi-5:onnxruntime")) == dataclasses.replace(plan, embeddings="int8")
+    assert fit_plan(plan, load("raspberry-pi-5:onnxruntime")) == dataclasses.replace(
+        plan, embeddings="int8"
+    )
     raised = dataclasses.replace(load("raspberry-pi-5:onnxruntime"), runtime=">=1.20")
     assert fit_plan(plan, raised) is plan
     assert fit_plan(plan, load("x86-64:openvino")).embeddings == "int8"
