@@ -49,9 +49,10 @@ bench-prune: $(VENV)/.test $(MODEL)
 bench-distill: .venv-export/.ready $(MODEL)
 	@.venv-export/bin/python benchmarks/distill.py
 
-# Instructions, products and modelled times of ARM boards, emulated.
-bench-boards: $(VENV)/.test $(MODEL)
+# Instructions, products and modelled times of ARM boards, emulated; a ViT on them.
+bench-boards: $(VENV)/.test .venv-export/.ready $(MODEL)
 	@$(BIN)/python benchmarks/boards.py
+	@.venv-export/bin/python benchmarks/digits.py --boards
 
 # Qualcomm's and Arm's NPUs, in the vendors' emulator and by Vela's estimate.
 bench-npu: $(VENV)/.test $(MODEL)
