@@ -30,6 +30,10 @@ class BundleError(EdgeCompileError):
     """A bundle that is not what a build has written: damaged, mixed up, or of a newer schema."""
 
 
+class SignatureError(BundleError):
+    """A signature that is missing, another's, or of other bytes; a key that cannot be read."""
+
+
 class UnsupportedError(EdgeCompileError):
     """A model that is sound but that the chosen route cannot take."""
 

@@ -19,10 +19,13 @@ from edgecompile.cli.diff import diff
 from edgecompile.cli.distill import distill
 from edgecompile.cli.inspect import inspect
 from edgecompile.cli.options import as_json, complete_target, print_json, print_table, target_option
+from edgecompile.cli.pack import pack
 from edgecompile.cli.profile import profile
 from edgecompile.cli.prune import prune
 from edgecompile.cli.report import report
+from edgecompile.cli.sign import sign
 from edgecompile.cli.toolchain import toolchain
+from edgecompile.cli.verify import verify
 from edgecompile.errors import EdgeCompileError
 
 BUG = 70
@@ -139,6 +142,9 @@ for command in (
     prune,
     check,
     diff,
+    verify,
+    sign,
+    pack,
     calibrate_board,
     toolchain,
 ):
