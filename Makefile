@@ -11,7 +11,7 @@ PIP    := --quiet --disable-pip-version-check --no-deps --require-hashes
 .PHONY: demo test test-slow test-exporters check bench bench-tasks bench-prune bench-distill \
 	bench-boards bench-npu bench-peers clean
 
-demo: $(VENV)/.report $(MODEL)
+demo: $(VENV)/.demo $(MODEL)
 	@echo "building $(MODEL) for x86-64 and raspberry-pi-5"
 	@$(BIN)/edgecompile build $(MODEL) -t x86-64 -t raspberry-pi-5 -o dist
 	@echo "look at it: dist/all-MiniLM-L6-v2-x86-64/report.html"
@@ -75,9 +75,9 @@ $(VENV)/.core: locks/core.txt pyproject.toml | $(VENV)/bin/python
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/.report: locks/report.txt $(VENV)/.core
-	@echo "installing what draws the reports"
-	@$(BIN)/pip install $(PIP) -r locks/report.txt
+$(VENV)/.demo: locks/demo.txt $(VENV)/.core
+	@echo "installing what draws the reports, and LiteRT"
+	@$(BIN)/pip install $(PIP) -r locks/demo.txt
 	@touch $@
 
 $(VENV)/.test: locks/test.txt locks/energy.txt $(VENV)/.core

@@ -21,7 +21,7 @@ from sentences import CALIBRATION, HELDOUT, SAMPLES, feeds, open_minilm, write_f
 
 from edgecompile.counts.count_artifact import Counted, count_artifact
 from edgecompile.data.feed import Feed
-from edgecompile.emit.bundle import SMOKE, write_smoke_test
+from edgecompile.emit.bundle import runtime_file
 from edgecompile.emulate.userland import Userland, open_userland
 from edgecompile.engines import engine
 from edgecompile.graph import dim, linears
@@ -94,7 +94,6 @@ def write_artifacts(folder: Path) -> tuple[ir.Model, Feed, Mapping[str, tuple[st
     failure = quantize_dynamic(write_float(model, folder / "float"), dynamic)
     if failure is not None:
         sys.exit(f"quantize_dynamic: {failure}")
-    write_smoke_test(folder)  # it opens them, as in a bundle
     found = {"onnxruntime, dynamic": ("onnxruntime", dynamic)}
     for name, label in (("onnxruntime", "onnxruntime, ours"), ("litert", "litert, all static")):
         board = load(f"{BOARDS[0]}:{name}")
@@ -119,7 +118,7 @@ def count_board(
     rows = []
     for label, (runtime, file) in artifacts.items():
         counted = count_artifact(
-            userland, cpu_of(board), runtime, file, feed, smoke=file.with_name(SMOKE)
+            userland, cpu_of(board), runtime, file, feed, runtime=runtime_file(runtime)
         )
         modelled = _modelled(board, counted)
         rows.append(_row(name, label, runtime, counted, modelled))

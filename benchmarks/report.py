@@ -18,7 +18,7 @@ from edgecompile.recipe import Recipe
 
 MODEL = Path(__file__).parents[1] / "models" / "all-MiniLM-L6-v2"
 TARGETS = (
-    "x86-64", "x86-64:openvino", "x86-64:litert", "raspberry-pi-5", "raspberry-pi-5:litert",
+    "x86-64", "x86-64:openvino", "x86-64:litert", "raspberry-pi-5:onnxruntime", "raspberry-pi-5",
     "aarch64",
 )  # fmt: skip
 REPEATS = 7

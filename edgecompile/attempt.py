@@ -49,7 +49,7 @@ def attempt(
 
     trace = trace or Trace()
     names = emit(board, prepared, plan, folder, trace)
-    most = getattr(engines.engine(board.engine), "JUDGES", None)
+    most = engines.engine(board.engine).judges
     golden = prepared.data.golden[:most]
     asked = f"{len(golden)} {prepared.data.judges}"
     trace.say("evaluate", f"{board.name}: running the artifact on {asked}")
@@ -80,9 +80,7 @@ def emit(board: Target, prepared: Prepared, plan: Plan, folder: Path, trace: Tra
     attached = attachments(prepared.tokenizer, config.values if config is not None else {})
     lowered.metadata_props.update(attached)
     with trace.step("emit", board.engine) as done:
-        names: list[str] = engines.engine(board.engine).write(
-            lowered, folder, _metadata(board, plan)
-        )
+        names = engines.engine(board.engine).write(lowered, folder, _metadata(board, plan))
         done(lowered)
     return names
 

@@ -122,7 +122,7 @@ def compile_for(
     profile["numbers"] += engines.numbers(board, folder / tried.names[0])
     made, compiled = _finish(board, tried.names, folder, profile, trace)
     toolchain = engines.toolchain_record(board)
-    kind = "emulated" if hasattr(engine, "answer_all") else "measured"
+    kind = "emulated" if engine.answer_all else "measured"
     kept = slice(0, bundles.how_many(golden, prepared.expected))
     seen = accuracy.compare(
         found.metric, tried.answers[kept], prepared.expected[kept], golden[kept], prepared.outputs
@@ -133,7 +133,7 @@ def compile_for(
         *_draw_curve(prepared, folder, trace),
         bundles.write_golden(folder, prepared.outputs, golden[kept], prepared.expected[kept]),
         bundles.write_samples(folder, _describe(prepared, tried)),
-        *bundles.write_smoke_test(folder),
+        *bundles.write_smoke_test(folder, board.engine),
         *bundles.write_tokenizer(folder, prepared.tokenizer),
     ]
     manifest = {
@@ -148,7 +148,7 @@ def compile_for(
         **({"toolchain": dict(toolchain)} if toolchain else {}),
         **origin(prepared, engine.PACKAGE),
         "artifact": names[0],
-        "accuracy": asdict(found) | {"floor": floor, "kind": kind, "how": engine.HOW},
+        "accuracy": asdict(found) | {"floor": floor, "kind": kind, "how": engine.how},
         "accuracy_emulated": emulated.table(tried.emulated),
         "golden": {"file": bundles.GOLDEN, **asdict(seen), "tokens": _tokens(prepared)},
         "route": prepared.source.route,
@@ -184,7 +184,7 @@ def _finish(
     board: Target, names: Sequence[str], folder: Path, profile: dict[str, Any], trace: Trace
 ) -> tuple[list[str], dict[str, Any]]:
     """Let a vendor's compiler make more files of the artifact; its figures go into the profile."""
-    finish = getattr(engines.engine(board.engine), "finish", None)
+    finish = engines.engine(board.engine).finish
     if finish is None:
         return list(names), {}
     made, rows, table = finish(list(names), board, folder, trace.say)
@@ -245,13 +245,13 @@ def _climb(
     engine = engines.engine(board.engine)
     model, plan = prepared.model, prepared.plan
     what = f"{board.name}: {shortfall(prepared, failed.accuracy, failed.emulated)}"
-    if hasattr(engine, "NO_LADDER"):
-        msg = f"{what}; no {board.name} bundle was written; {engine.NO_LADDER}"
+    if engine.no_ladder:
+        msg = f"{what}; no {board.name} bundle was written; {engine.no_ladder}"
         raise GateError(msg)
     trace.say("ladder", f"{what}; measuring what each layer loses")
     feeds = list(itertools.islice(prepared.data.calibration, SAMPLES))
-    ask = _ask_artifact(board, prepared, feeds) if engine.ROUNDS_OUTPUTS else None
-    ladder = measure_ladder(model, plan, board, engine.RUNGS, feeds, lower, ask)
+    ask = _ask_artifact(board, prepared, feeds) if engine.rounds_outputs else None
+    ladder = measure_ladder(model, plan, board, engine.rungs, feeds, lower, ask)
     worst = ladder.worst(model)
     if not prepared.recipe.quantize.ladder:
         msg = f"{what}; no {board.name} bundle was written; {worst}"

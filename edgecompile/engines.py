@@ -1,20 +1,17 @@
-"""An engine is a module of `emit/`.
-
-It has write, runner, time_nodes, runtime_version, HOW, LOOKUPS, RUNGS, WEIGHTS, WITHOUT_VNNI,
-PACKAGE, ISAS, ROUNDS_OUTPUTS, FIXED_SHAPES. It may have PROFILES (from the fastest to the most
-accurate) and finish (a vendor's compiler makes more files of the artifact, and figures).
-"""
+"""What the pipeline asks of a target's engine, each question in one function."""
 
 import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from edgecompile.engine import Engine, read_engine
 from edgecompile.errors import MissingRuntimeError, UnsupportedError
+from edgecompile.plugins import module_of
 from edgecompile.recipe import WEIGHT_SCHEMES, Recipe
 from edgecompile.target import Target, version
+from edgecompile.target import engines as engines_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -27,25 +24,31 @@ REFERENCE = "onnxruntime"
 """What runs the float model, and the dynamic int8 that artifacts are compared with."""
 
 
-def engine(name: str) -> ModuleType:
-    """Return the module of an engine."""
-    return importlib.import_module(f"edgecompile.emit.{name}")
+def engine(name: str) -> Engine:
+    """Return an engine by name: of a module of emit/, or of another package (plugins.py)."""
+    return read_engine(name, importlib.import_module(module_of(name, "emit", f"emit.{name}")))
 
 
 def check_installed(target: Target) -> None:
     """Say so if the runtime that a target's engine needs is not here, or too old."""
-    here = engine(target.engine).runtime_version()
+    of = engine(target.engine)
+    try:
+        here = of.runtime_version()
+    except MissingRuntimeError as error:
+        board = target.name.partition(":")[0]
+        others = [name for name in engines_of(board) if name != target.engine]
+        error.args = ("; or choose ".join([str(error), *(f"{board}:{name}" for name in others)]),)
+        raise
     if version(here) < version(target.runtime):
         fault = f"{here} is too old for {target.name}"
-        package = engine(target.engine).PACKAGE
-        raise MissingRuntimeError(target.engine, fault, f"{package}{target.runtime}")
+        raise MissingRuntimeError(target.engine, fault, f"{of.package}{target.runtime}")
 
 
 def open_toolchain(target: Target, say: Callable[[str, str], None]) -> None:
     """Install the vendor's compiler that an engine needs, if it is not there."""
     from edgecompile.toolchain.venv import open_venv
 
-    if name := getattr(engine(target.engine), "TOOLCHAIN", ""):
+    if name := engine(target.engine).toolchain:
         open_venv(name, say)
 
 
@@ -53,35 +56,34 @@ def toolchain_record(target: Target) -> Mapping[str, Any]:
     """Return what the manifest says of the vendor's compiler: versions, lock, licences."""
     from edgecompile.toolchain.venv import installed
 
-    name = getattr(engine(target.engine), "TOOLCHAIN", "")
+    name = engine(target.engine).toolchain
     return (installed(name) if name else None) or {}
 
 
 def numbers(target: Target, artifact: Path) -> list[dict[str, Any]]:
     """Return what an engine tells of its artifact for the profile: the NPU's share, say."""
-    own = getattr(engine(target.engine), "numbers", None)
-    found: list[dict[str, Any]] = own(artifact) if own is not None else []
-    return found
+    own = engine(target.engine).numbers
+    return own(artifact) if own else []
 
 
 def check_scheme(target: Target, scheme: str) -> None:
     """Say so if a target's engine, or the oldest runtime that its file allows, lacks a scheme."""
-    if scheme == "none" and getattr(engine(target.engine), "ONLY_ROUNDED", False):
+    of = engine(target.engine)
+    if scheme == "none" and of.only_rounded:
         msg = (
             f"{target.name}: {target.engine} is made in int8 only; ask for [quantize] scheme 'int8'"
         )
         raise UnsupportedError(msg)
     if scheme not in WEIGHT_SCHEMES:
         return
-    runs = engine(target.engine).WEIGHTS
-    if scheme not in runs:
+    if scheme not in of.weights:
         board = target.name.partition(":")[0]
         msg = (
             f"{target.name}: [quantize] scheme '{scheme}' is not made for {target.engine}; ask for"
             f" 'int8', or choose {board}:{REFERENCE}"
         )
         raise UnsupportedError(msg)
-    needed, promised = runs[scheme], version(target.runtime)
+    needed, promised = of.weights[scheme], version(target.runtime)
     if promised < needed:
         wanted = ".".join(map(str, needed))
         msg = (
@@ -93,12 +95,12 @@ def check_scheme(target: Target, scheme: str) -> None:
 
 def rounds_outputs(target: Target) -> bool:
     """Say whether a target's engine rounds what Linears give."""
-    return bool(engine(target.engine).ROUNDS_OUTPUTS)
+    return engine(target.engine).rounds_outputs
 
 
 def profiles(target: Target) -> list[Target]:
     """Return the target in its profile, then in each more accurate one that its engine has."""
-    known = getattr(engine(target.engine), "PROFILES", (target.profile,))
+    known = engine(target.engine).profiles or (target.profile,)
     return [replace(target, profile=name) for name in known[known.index(target.profile) :]]
 
 
@@ -117,44 +119,35 @@ def fit_lengths(target: Target, recipe: Recipe, longest: int) -> Target:
 
     Those of [shapes] buckets or, by default, those that [profile] times; and the longest.
     """
-    if not engine(target.engine).FIXED_SHAPES:
+    of = engine(target.engine)
+    if not of.fixed_shapes:
         return target
     target = replace(target, profile=recipe.quantize.profile)
-    if getattr(engine(target.engine), "ONE_LENGTH", False):
+    if of.one_length:
         return replace(target, lengths=(longest,))
-    compiled = hasattr(engine(target.engine), "finish")  # each length is a file of its own
+    compiled = of.finish is not None  # each length is a file of its own
     wished = recipe.shapes.buckets or (() if compiled else recipe.profile.sequence)
     return replace(target, lengths=tuple(sorted({*(n for n in wished if n < longest), longest})))
 
 
 def observe(plan: "Plan", target: Target, model: "ir.Model", feeds: "Iterable[Feed]") -> "Plan":
-    """Return the plan with the ranges of all tensors, for an engine that rounds every one.
-
-    Such an engine has `observe`, and finds them in its own float form of the canonical model.
-    """
-    own = getattr(engine(target.engine), "observe", None)
-    if own is None or not plan.activations:
-        return plan
-    found: Plan = own(plan, target, model, feeds)
-    return found
+    """Return the plan with the ranges of all tensors, for an engine that rounds every one."""
+    own = engine(target.engine).observe
+    return own(plan, target, model, feeds) if own and plan.activations else plan
 
 
 def answer(target: Target, artifact: Path, feeds: "Sequence[Feed]") -> "list[list[FloatArray]]":
-    """Return what an artifact answers to each feed.
-
-    An emulator that starts slowly has `answer_all`, which takes all feeds at once.
-    """
-    module = engine(target.engine)
-    if hasattr(module, "answer_all"):
-        answers: list[list[FloatArray]] = module.answer_all(artifact, feeds)
-        return answers
-    run = module.runner(artifact)
+    """Return what an artifact answers to each feed."""
+    of = engine(target.engine)
+    if of.answer_all:
+        return of.answer_all(artifact, feeds)
+    run = of.runner(artifact)
     return [run(feed) for feed in feeds]
 
 
 def fit_plan(plan: "Plan", target: Target) -> "Plan":
     """Return the plan with int8 tables where an engine, or its oldest runtime, has no int4 ones."""
-    needed = engine(target.engine).LOOKUPS.get(plan.embeddings)
+    needed = engine(target.engine).lookups.get(plan.embeddings)
     if plan.embeddings != "int4" or (needed and version(target.runtime) >= needed):
         return plan
     return replace(plan, embeddings="int8")

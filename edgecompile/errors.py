@@ -86,6 +86,10 @@ class WorkerError(ToolchainError):
     """A vendor's compiler that ran and refused: the message is its own."""
 
 
+class PluginError(EdgeCompileError):
+    """An outside package that offers an engine and cannot be used."""
+
+
 class DistillError(EdgeCompileError):
     """A training that cannot start, go on or be resumed."""
 

@@ -29,7 +29,7 @@ def inspect_sensitivity(
     engine = engines.engine(board.engine)
     feeds = list(itertools.islice(prepared.data.calibration, SAMPLES))
     ladder = measure_ladder(
-        prepared.model, prepared.plan, board, engine.RUNGS, feeds, pipeline.lower
+        prepared.model, prepared.plan, board, engine.rungs, feeds, pipeline.lower
     )
     rows: list[dict[str, Any]] = ladder.table(prepared.model)["tensors"]
     return rows

@@ -96,7 +96,8 @@ def _write_bundle(
     for file in files:
         (folder / file.name).symlink_to(file.absolute())
     names = [file.name for file in files]
-    names += [bundle.write_golden(folder, *samples), *bundle.write_smoke_test(folder)]
+    names.append(bundle.write_golden(folder, *samples))
+    names += bundle.write_smoke_test(folder, target.engine)
     manifest = {
         "target": target.name,
         "engine": target.engine,

@@ -20,6 +20,7 @@ import onnx_ir as ir
 from edgecompile.errors import NeedError, PromiseError
 from edgecompile.facts import Fact, sentence
 from edgecompile.graph import weight_bytes
+from edgecompile.plugins import module_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,9 @@ def passes_of(stage: str) -> tuple[Pass, ...]:
 
     A module that imports another stage's pass makes it one of its own stage too.
     """
-    package = importlib.import_module("edgecompile." + stage.replace("/", "."))
+    folder, _, engine = stage.partition("/")
+    own = stage.replace("/", ".")
+    package = importlib.import_module(module_of(engine, folder, own))
     names = sorted(m.name for m in pkgutil.iter_modules(package.__path__))
     modules = [importlib.import_module(f"{package.__name__}.{name}") for name in names]
     found = [v for m in modules for v in vars(m).values() if isinstance(v, Pass)]

@@ -7,7 +7,6 @@ engine.
 """
 
 import importlib
-import pkgutil
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -17,6 +16,7 @@ from typing import Any
 from edgecompile.cpu import Cpu
 from edgecompile.errors import RecipeError, UnknownNameError, UnsupportedError
 from edgecompile.latency.board import Latency
+from edgecompile.plugins import engine_names, folder_of, module_of, packages
 from edgecompile.power import Power
 from edgecompile.tables import fill, read_toml
 
@@ -79,6 +79,18 @@ class Target:
         return self.name.replace(":", "-")
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A file of targets/waiting/: a chip whose compiler cannot be had from a package index.
+
+    `needs` says what would have to be installed; no engine has been made for it.
+    """
+
+    name: str
+    description: str
+    needs: str
+
+
 REFERENCE = Target(
     name="float reference",
     description="the float model in the form that onnxruntime runs fast and exactly",
@@ -97,7 +109,6 @@ MACHINE_TABLES: Mapping[str, type[Any]] = {"cpu": Cpu, "latency": Latency, "powe
 """The tables that are of the machine, by what they are read into: no engine's."""
 FASTEST = "fastest"
 """In an engine's place: build with all, keep the fastest."""
-NOT_ENGINES = ("bundle", "smoke", "watts")
 OLDEST_OPSET, NEWEST_OPSET = 17, 23
 """LayerNormalization came with 17; the canonical graph is written in 23."""
 
@@ -115,16 +126,34 @@ def targets_dir() -> Path:
 
 def names() -> list[str]:
     """Return the names of all targets."""
-    return sorted(p.stem for p in targets_dir().glob("*.toml"))
+    return sorted(_files())
 
 
 def path_of(name: str) -> Path:
     """Return a target's file; "TARGET:ENGINE" means TARGET's."""
     name = name.partition(":")[0]
-    if name not in names():
+    found = _files()
+    if name in (others := waiting()):
+        what = f"{name} ({others[name].description})"
+        msg = f"{what}: no engine yet; its compiler needs {others[name].needs}"
+        raise UnsupportedError(msg)
+    if name not in found:
         kind = "target"
-        raise UnknownNameError(kind, name, names())
-    return targets_dir() / f"{name}.toml"
+        raise UnknownNameError(kind, name, found)
+    return found[name]
+
+
+def _files() -> dict[str, Path]:
+    """Return the files of all targets by name: ours, and those that come with outside engines."""
+    folders = [*(folder_of(engine) / "targets" for engine in packages()), targets_dir()]
+    return {path.stem: path for folder in folders for path in folder.glob("*.toml")}
+
+
+def waiting() -> dict[str, Waiting]:
+    """Return the targets that nothing can be built for, by name."""
+    files = sorted((targets_dir() / "waiting").glob("*.toml"))
+    found = (fill(Waiting, read_toml(p), p, given={"name": p.stem}) for p in files)
+    return {each.name: each for each in found}
 
 
 def engines(name: str) -> list[str]:
@@ -161,9 +190,9 @@ def load(name: str) -> Target:
 
 def _check_wheels(board: str, isa: str, engine: str, tables: Iterable[str]) -> None:
     """Say so if an engine that a target has no table for has no wheels for its machine either."""
-    if engine not in _known_engines():
+    if engine not in engine_names():
         return
-    isas = importlib.import_module(f"edgecompile.emit.{engine}").ISAS
+    isas = importlib.import_module(module_of(engine, "emit", f"emit.{engine}")).ISAS
     if isa not in isas:
         others = " or ".join(f"{board}:{name}" for name in tables)
         msg = f"{board} is {isa}, {engine} has wheels for {' and '.join(isas)} alone; take {others}"
@@ -201,7 +230,7 @@ def _read(path: Path) -> tuple[Machine, Mapping[str, Any]]:
         for name, kind in MACHINE_TABLES.items()
     }
     tables = {key: value for key, value in values.items() if isinstance(value, dict)}
-    known = _known_engines()
+    known = engine_names()
     for name in tables:
         if name not in known:
             what = "engine"
@@ -214,16 +243,10 @@ def _read(path: Path) -> tuple[Machine, Mapping[str, Any]]:
     return machine, tables
 
 
-def _known_engines() -> list[str]:
-    from edgecompile import emit
-
-    return [m.name for m in pkgutil.iter_modules(emit.__path__) if m.name not in NOT_ENGINES]
-
-
 def forms_of(engine: str) -> Mapping[str, tuple[str, ...]]:
     """Return the forms that an engine's lowering knows, by kind."""
     forms: Mapping[str, tuple[str, ...]]
-    forms = importlib.import_module(f"edgecompile.lower.{engine}").FORMS
+    forms = importlib.import_module(module_of(engine, "lower", f"lower.{engine}")).FORMS
     return forms
 
 

@@ -7,8 +7,8 @@ compile() {
         --no-header --custom-compile-command "sh locks/update.sh" "$@"
 }
 compile core.in -o core.txt
-compile report.in -c core.txt -o report.txt
-compile test.in -c report.txt -o test.txt
+compile demo.in -c core.txt -o demo.txt
+compile test.in -c demo.txt -o test.txt
 compile export.in --overrides no-torch.txt -o export.txt
 compile model.in --no-deps -o model.txt
 compile energy.in --no-deps -o energy.txt

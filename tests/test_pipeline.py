@@ -46,14 +46,14 @@ def installed() -> list[str]:
         f"{name}:{engine}"
         for name in target.names()
         for engine in target.engines(name)
-        if not hasattr(engines.engine(engine), "TOOLCHAIN")
+        if not engines.engine(engine).toolchain
     ]
     return [name for name in found if find_spec(package(name.partition(":")[2])) is not None]
 
 
 def package(engine: str) -> str:
     """Return the module that an engine's runtime is."""
-    return str(engines.engine(engine).PACKAGE).replace("-", "_")
+    return engines.engine(engine).package.replace("-", "_")
 
 
 @pytest.mark.parametrize("name", installed())
@@ -66,8 +66,9 @@ def test_every_target_gets_a_whole_bundle(
     assert bundle.folder == tmp_path / "dist" / f"model-{target.load(name).folder}"
     files = {path.name for path in bundle.folder.iterdir()}
     records = {"profile.json", "manifest.json", "samples.json", "report.html"}
-    artifact = engines.engine(bundle.manifest["engine"]).ARTIFACT
-    programs = {"smoke.py", "watts.py"} | ({"interpret.py"} if ".tflite" in artifact else set())
+    artifact = engines.engine(bundle.manifest["engine"]).artifact
+    programs = {"smoke.py", "watts.py", "runtime.py"}
+    programs |= {"interpret.py"} if ".tflite" in artifact else set()
     assert files == {artifact, "tokenizer.json", "golden.npz"} | programs | records
     written = json.loads((bundle.folder / "manifest.json").read_text())
     assert written == bundle.manifest
@@ -85,7 +86,7 @@ def test_artifact_says_opset_and_ir_version_of_its_target(
     """The target's opset is what the file declares."""
     model = checkpoint()
     for name in installed():
-        if not engines.engine(name.partition(":")[2]).ARTIFACT.endswith(".onnx"):
+        if not engines.engine(name.partition(":")[2]).artifact.endswith(".onnx"):
             continue
         (bundle,) = build(model, tmp_path / "dist", name)
         proto = onnx.load(bundle.folder / "model.onnx")
@@ -213,7 +214,7 @@ def test_minilm_keeps_its_answers_and_a_quarter_of_its_size(minilm: Path, tmp_pa
         accuracy = bundle.manifest["accuracy"]
         assert accuracy["mean"] >= 0.997
         assert accuracy["min"] >= 0.99
-        assert (bundle.folder / "model.onnx").stat().st_size < 24e6
+        assert (bundle.folder / bundle.manifest["artifact"]).stat().st_size < 24e6
 
 
 @pytest.mark.parametrize("labels", [1, 3])

@@ -1,18 +1,17 @@
 """Targets: one file each, a table for each engine, and each mistake in one is named."""
 
 import importlib
-import pkgutil
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from edgecompile import emit, target
-from edgecompile.errors import EdgeCompileError, RecipeError, UnknownNameError
+from edgecompile import target
+from edgecompile.errors import EdgeCompileError, RecipeError, UnknownNameError, UnsupportedError
 from edgecompile.lower.onnxruntime import FORMS
 from edgecompile.opset import ir_version_of
-from edgecompile.target import NOT_ENGINES
+from edgecompile.plugins import engine_names
 
 FILES = sorted(target.targets_dir().glob("*.toml"))
 
@@ -55,7 +54,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-ENGINES = [m.name for m in pkgutil.iter_modules(emit.__path__) if m.name not in NOT_ENGINES]
+ENGINES = engine_names()
 
 
 def message(folder: Path, text: str) -> str:
@@ -102,6 +101,16 @@ def test_names_are_those_of_the_files(folder: Path) -> None:
     assert target.names() == ["a-board", "b-board"]
     assert target.load("b-board").name == "b-board"
     assert target.path_of("a-board") == folder / "a-board.toml"
+
+
+@pytest.mark.parametrize("name", target.waiting())
+def test_a_target_without_an_engine_says_what_its_compiler_needs(name: str) -> None:
+    """One line, and no other target has the name."""
+    with pytest.raises(UnsupportedError) as caught:
+        target.load_each(name)
+    assert str(caught.value).startswith(f"{name} (")
+    assert str(caught.value).endswith(target.waiting()[name].needs)
+    assert name not in target.names()
 
 
 def test_committed_targets_are_found() -> None:

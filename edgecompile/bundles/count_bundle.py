@@ -8,7 +8,7 @@ import numpy as np
 
 from edgecompile.counts.count_artifact import count_artifact
 from edgecompile.counts.emulated_numbers import check_dot, emulated_numbers, operator_table
-from edgecompile.emit.bundle import SMOKE
+from edgecompile.emit.bundle import RUNTIME
 from edgecompile.emulate.userland import Userland
 from edgecompile.errors import EmulationError
 from edgecompile.latency.estimate_latency import find_bound, latency_numbers
@@ -43,7 +43,7 @@ def count_bundle(  # noqa: PLR0917 - what runs where, and for whom
     try:
         counted = count_artifact(
             userland, cpu, target.engine, folder / str(manifest["artifact"]), feed,
-            smoke=folder / SMOKE, environment=environment or {},
+            runtime=folder / RUNTIME, environment=environment or {},
         )  # fmt: skip
     except EmulationError as error:
         say("warning", f"{target.name}: {error}")

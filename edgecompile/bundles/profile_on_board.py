@@ -26,7 +26,7 @@ OF_A_MACHINE = ("latency_p50", "latency_p90", "latency", "peak_memory")
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """Where the board is and how it is measured: see remote/profile_on.py and emit/watts.py.
+    """Where the board is and how it is measured: see remote/profile_on.py and device/watts.py.
 
     `country` and `a_day`: those of the recipe, if they are not given.
     """

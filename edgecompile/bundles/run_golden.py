@@ -1,6 +1,5 @@
 """A bundle's golden vectors: read back, and answered again by its artifact."""
 
-import importlib.util
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import numpy as np
 
 from edgecompile.bundles.read_bundle import ReadBundle
 from edgecompile.errors import BundleError, MissingRuntimeError
+from edgecompile.plugins import engine_names
 
 if TYPE_CHECKING:
     from edgecompile.data.feed import Feed
@@ -68,11 +68,10 @@ def open_artifact(bundle: ReadBundle, threads: int = 0) -> Any:
     from edgecompile import engines
 
     name = str(bundle.manifest["engine"])
-    known = name.isidentifier() and importlib.util.find_spec(f"edgecompile.emit.{name}")
-    engine = engines.engine(name) if known else None
-    if engine is None or not hasattr(engine, "runner"):
+    if name not in engine_names():
         fault = "is an engine that this edgecompile does not know"
         raise MissingRuntimeError(name, fault, "edgecompile --upgrade")
+    engine = engines.engine(name)
     engine.runtime_version()  # says so where the runtime is not installed
     try:
         return engine.runner(bundle.artifact, threads)

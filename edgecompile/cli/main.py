@@ -95,7 +95,14 @@ def list_targets(name: str | None, as_json: bool) -> None:  # noqa: FBT001 - cli
         click.echo(text.rstrip())
         return
     rows = [asdict(target.load(n)) | {"engines": target.engines(n)} for n in target.names()]
-    print_json(rows) if as_json else print_table(terminal.targets_table(rows))
+    if as_json:
+        print_json(rows)
+        return
+    print_table(terminal.targets_table(rows))
+    for each in target.waiting().values():
+        click.echo(
+            f"{each.name}: {each.description}; no engine yet: its compiler needs {each.needs}"
+        )
 
 
 @cli.command()

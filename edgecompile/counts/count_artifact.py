@@ -57,10 +57,10 @@ def count_artifact(
     artifact: Path,
     feed: Mapping[str, Any],
     *,
-    smoke: Path,
+    runtime: Path,
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Counted:
-    """Run an artifact thrice on a feed; `smoke` is the smoke.py that knows how it is opened.
+    """Run an artifact thrice on a feed; `runtime` is the runtime.py that opens it.
 
     Raises EmulationError: no C compiler, a run that fails.
     """
@@ -74,7 +74,7 @@ def count_artifact(
         np.savez(folder / "feed.npz", **feed)
         lines, blocks = folder / "lines", folder / "blocks"
         program = Path(__file__).with_name("run_marked.py")
-        arguments: list[str | Path] = [program, smoke, engine, artifact, folder / "feed.npz"]
+        arguments: list[str | Path] = [program, runtime, artifact, folder / "feed.npz"]
         arguments += [folder / "profile"] * (engine == PROFILED)
         options = ["-plugin", f"{_quoted(plugin)},out={_quoted(lines)},blocks={_quoted(blocks)}"]
         told = run_python(

@@ -1,10 +1,11 @@
 """What runs under emulation: one inference, marked for the plugin that counts.
 
-    python run_marked.py SMOKE ENGINE ARTIFACT FEED.npz [PROFILE_PREFIX]
+    python run_marked.py RUNTIME ARTIFACT FEED.npz [PROFILE_PREFIX]
 
-It opens the artifact as the bundle's smoke.py does, on one thread, and marks two inferences after
-one that is not counted. With a PROFILE_PREFIX onnxruntime profiles a third: it reads the clock
-before and after each operator, which the plugin sees, and says in its profile which is which.
+RUNTIME is the bundle's runtime.py, which opens the artifact on one thread. Two inferences are
+marked after one that is not counted. With a PROFILE_PREFIX onnxruntime profiles a third: it reads
+the clock before and after each operator, which the plugin sees, and its profile says which is
+which.
 """
 
 import json
@@ -27,16 +28,15 @@ def mark(code: int) -> None:
         os.getpgid(MARK | code)
 
 
-def main(smoke_file: str, engine: str, artifact: str, feed_file: str, prefix: str = "") -> None:
+def main(runtime_file: str, artifact: str, feed_file: str, prefix: str = "") -> None:
     """Run, and print where the profile lies and its time of day in ns."""
-    smoke = runpy.run_path(smoke_file)
     with np.load(feed_file, allow_pickle=False) as archive:
         feed = {name: archive[name] for name in archive.files}
-    run = smoke[engine.title().replace("_", "")]().open(artifact, 1)
-    run(None, feed)
+    run = runpy.run_path(runtime_file)["Runtime"]().open(artifact, 1)
+    run(feed)
     for _ in range(2):
         mark(BEGIN)
-        run(None, feed)
+        run(feed)
         mark(END)
     if prefix:
         sys.stdout.write(json.dumps(profile(artifact, feed, prefix)))

@@ -12,10 +12,13 @@ import numpy as np
 from edgecompile.data.feed import Feed
 from edgecompile.files import sha256, write_json
 from edgecompile.graph import FloatArray
+from edgecompile.plugins import folder_of, packages
 
 GOLDEN, SMOKE, MANIFEST, PROFILE = "golden.npz", "smoke.py", "manifest.json", "profile.json"
-WATTS = "watts.py"
-"""What smoke.py measures energy with."""
+WATTS, RUNTIME = "watts.py", "runtime.py"
+"""What smoke.py measures energy with, and opens the artifact with."""
+DEVICE = Path(__file__).parents[1] / "device"
+"""The programs that go to the device as they are."""
 TOKENIZER, SAMPLES = "tokenizer.json", "samples.json"
 MOST_SAMPLES, FEWEST_SAMPLES, GOLDEN_BYTES = 16, 4, 1 << 24
 """A bundle holds up to 16 golden samples; fewer where caches or images make them large."""
@@ -62,13 +65,21 @@ def write_samples(folder: Path, samples: Mapping[str, Any]) -> str:
     return SAMPLES
 
 
-def write_smoke_test(folder: Path) -> list[str]:
-    """Copy smoke.py, executable, and what it measures energy with."""
+def write_smoke_test(folder: Path, engine: str) -> list[str]:
+    """Copy smoke.py, executable, what it measures energy with, and how an engine is run."""
     for name in (SMOKE, WATTS):
-        shutil.copyfile(Path(__file__).parent / name, folder / name)
+        shutil.copyfile(DEVICE / name, folder / name)
+    shutil.copyfile(runtime_file(engine), folder / RUNTIME)
     path = folder / SMOKE
     path.chmod(path.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
-    return [SMOKE, WATTS]
+    return [SMOKE, WATTS, RUNTIME]
+
+
+def runtime_file(engine: str) -> Path:
+    """Return the program that opens an engine's artifacts on the device."""
+    if engine in packages():
+        return folder_of(engine) / RUNTIME
+    return DEVICE / "runtimes" / f"{engine}.py"
 
 
 def write_manifest(

@@ -32,14 +32,8 @@ PACKAGE = "ai-edge-litert"
 """What pip installs: the reference kernels."""
 ISAS = ("ethos-u",)
 """The NPU's own; the host's parts run wherever a TFLite runtime does."""
-RUNGS = ()
-"""Nothing lies between int8 and float: there is no float on the NPU."""
 PROFILES = ("fast", "accurate")
 """Tried in this order, until the gate holds."""
-WEIGHTS: dict[str, tuple[int, int]] = {}
-LOOKUPS: dict[str, tuple[int, int]] = {}
-"""Embedding tables below int8: none."""
-WITHOUT_VNNI: dict[str, str] = {}
 ROUNDS_OUTPUTS = FIXED_SHAPES = ONLY_ROUNDED = True
 """Everything is rounded, so the plan knows the range of every tensor; lengths are fixed."""
 TOOLCHAIN = "vela"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgecompile.errors import DataError, MissingRuntimeError, UnsupportedError
+from edgecompile.errors import DataError, MissingRuntimeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,12 +27,6 @@ ISAS = ("x86_64", "aarch64")
 """Machines that its wheels are for."""
 RUNGS = ("dynamic",)
 """What this engine has between int8 and float."""
-WEIGHTS: dict[str, tuple[int, int]] = {}
-"""Schemes of rounded weights: none."""
-LOOKUPS: dict[str, tuple[int, int]] = {}
-"""Embedding tables below int8: none."""
-WITHOUT_VNNI: dict[str, str] = {}
-"""What makes the runtime do without VNNI: nothing does, so it is emulated."""
 ROUNDS_OUTPUTS = True
 """An int8 FULLY_CONNECTED rounds what it gives: the plan must know its range."""
 FIXED_SHAPES = True
@@ -73,13 +67,6 @@ def runner(
             raise DataError(str(error)) from error
 
     return run
-
-
-def time_nodes(artifact: Path, feed: "Feed", runs: int) -> list[tuple[str, str, float]]:
-    """Say that LiteRT does not tell: its profiler is in no Python package."""
-    del artifact, feed, runs
-    msg = "this runtime's Python package has no profiler; LiteRT's benchmark_model has one"
-    raise UnsupportedError(msg)
 
 
 def runtime_version() -> str:

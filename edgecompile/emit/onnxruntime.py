@@ -23,8 +23,6 @@ PACKAGE = "onnxruntime"
 """What pip installs."""
 ISAS = ("x86_64", "aarch64")
 """Machines that its wheels are for."""
-ROUNDS_OUTPUTS = FIXED_SHAPES = False
-"""Linears give float; any batch and length goes."""
 RUNGS = ("dynamic",)
 """What this engine has between int8 and float."""
 WEIGHTS = {"int4-weights": (1, 17), "int8-weights": (1, 23)}
@@ -41,8 +39,6 @@ ONE_FILE_BYTES = 1_900_000_000
 """A protobuf holds less than 2 GB: larger weights go into a file beside it."""
 NODE = "_kernel_time"
 """What the profiler appends to the name of a node."""
-WITHOUT_VNNI: dict[str, str] = {}
-"""The environment in which it does without VNNI: it cannot be told."""
 HOW = "the artifact executed by onnxruntime on this host, at default session options"
 
 

@@ -16,22 +16,14 @@ if TYPE_CHECKING:
     from edgecompile.data.feed import Feed
     from edgecompile.graph import FloatArray
 
-__all__ = ["ARTIFACT", "HOW", "LOOKUPS", "RUNGS", "WEIGHTS", "WITHOUT_VNNI"]
-__all__ += ["runner", "runtime_version", "time_nodes", "write"]
+__all__ = ["ARTIFACT", "write"]
 
 PACKAGE = "openvino"
 """What pip installs."""
 ISAS = ("x86_64", "aarch64")
 """Machines that its wheels are for."""
-ROUNDS_OUTPUTS = FIXED_SHAPES = False
-"""Linears give float; any batch and length goes."""
-RUNGS = ()
-"""What this engine has between int8 and float."""
-LOOKUPS: dict[str, tuple[int, int]] = {}
-"""Embedding tables below int8: none."""
-WEIGHTS: dict[str, tuple[int, int]] = {}
-"""Schemes of rounded weights: none, though it reads MatMulNBits. Its 2026.4.1 takes 4.5 times as
-long as onnxruntime for MiniLM and one token with int8 weights (8.8 ms, 2.0 ms: AVX2, 1 thread)."""
+# No scheme of rounded weights, though it reads MatMulNBits: its 2026.4.1 takes 4.5 times as long
+# as onnxruntime for MiniLM and one token with int8 weights (8.8 ms, 2.0 ms: AVX2, 1 thread).
 HOW = "the artifact executed by OpenVINO on this host's CPU, inference precision f32"
 WITHOUT_VNNI = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
 """The environment in which it runs the int8 kernels of a CPU without VNNI. Under qemu-x86_64 7.2,

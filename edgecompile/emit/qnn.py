@@ -31,17 +31,10 @@ PACKAGE = "onnxruntime-qnn"
 """What pip installs on the device."""
 ISAS = ("x86_64", "aarch64")
 """Machines that its wheels are for."""
-RUNGS: tuple[str, ...] = ()
-"""What this engine has between int8 and float: nothing, and no float either."""
 NO_LADDER = "an NPU has no float to fall back to: [quantize] profile = 'accurate', or lower [gate]"
 """What to do below the gate."""
 ONLY_ROUNDED = True
 """Scheme "none" is not made."""
-WEIGHTS: dict[str, tuple[int, int]] = {}
-LOOKUPS: dict[str, tuple[int, int]] = {}
-WITHOUT_VNNI: dict[str, str] = {}
-ISAS = ("x86_64", "aarch64")
-"""Machines that its wheels are for."""
 ROUNDS_OUTPUTS = FIXED_SHAPES = ONE_LENGTH = True
 """The binary holds one graph; its length is the longest of [shapes] sequence."""
 HOW = "the artifact executed by Qualcomm's HTP emulator on x86 (onnxruntime-qnn), texts padded"

@@ -9,15 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgecompile.emit.litert import (
-    FIXED_SHAPES,
-    LOOKUPS,
-    ONE_FILE_BYTES,
-    ROUNDS_OUTPUTS,
-    WEIGHTS,
-    WITHOUT_VNNI,
-    time_nodes,
-)
+from edgecompile.emit.litert import FIXED_SHAPES, ONE_FILE_BYTES, ROUNDS_OUTPUTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,18 +19,15 @@ if TYPE_CHECKING:
     from edgecompile.data.feed import Feed
     from edgecompile.graph import FloatArray
 
-__all__ = ["FIXED_SHAPES", "LOOKUPS", "ROUNDS_OUTPUTS", "WEIGHTS", "WITHOUT_VNNI", "time_nodes"]
+__all__ = ["FIXED_SHAPES", "ROUNDS_OUTPUTS"]
 
 ARTIFACT = "model.tflite"
 PACKAGE = "tflite-runtime"
 """What pip installs."""
 ISAS = ("x86_64", "aarch64", "armv7l")
 """Machines that its wheels are for."""
-RUNGS = ()
-"""What this engine has between int8 and float: nothing.
-
-It runs a float FULLY_CONNECTED by int8 weights, but takes no notice of their channels' scales.
-"""
+# No rung "dynamic", as litert has: a float FULLY_CONNECTED by int8 weights is run, but no notice
+# is taken of their channels' scales.
 HOW = "the artifact executed by tflite-runtime on this host's CPU, texts padded to its lengths"
 NEWEST = {
     "ABS": 5, "ADD": 5, "BATCH_MATMUL": 4, "BROADCAST_TO": 3, "CAST": 5, "CEIL": 1,

@@ -42,12 +42,12 @@ def find_qemu() -> str | None:
 
 def needs_qemu(engine_name: str) -> bool:
     """Say whether an engine cannot be told to do without VNNI."""
-    return not engine(engine_name).WITHOUT_VNNI
+    return not engine(engine_name).without_vnni
 
 
 def how(qemu: str | None, engine_name: str) -> str:
     """Say what emulates which CPU, as the manifest keeps it."""
-    if settings := engine(engine_name).WITHOUT_VNNI:
+    if settings := engine(engine_name).without_vnni:
         told = ", ".join(f"{key}={value}" for key, value in settings.items())
         return f"{told}: {engine_name}'s int8 kernels for AVX2, no VNNI, on this host's CPU"
     if qemu is None:
@@ -66,7 +66,7 @@ def emulate(
     time_limit_s: float = TIME_LIMIT_S,
 ) -> "list[list[FloatArray]]":
     """Return all outputs for each feed, on one thread; raise EmulationError where none came."""
-    settings = engine(engine_name).WITHOUT_VNNI
+    settings = engine(engine_name).without_vnni
     if qemu is None and not settings:
         raise EmulationError(NO_QEMU)
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:

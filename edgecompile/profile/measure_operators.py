@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from edgecompile.engines import REFERENCE, engine
-from edgecompile.errors import UnsupportedError
 from edgecompile.profile.source_layers import Layer, layer_of
 
 TIME_LIMIT_S = 600
@@ -71,12 +70,11 @@ def _serve(request: Request) -> dict[str, Any]:
         feed = {name: archive[name] for name in archive.files}
     nodes, missing = {}, {}
     for name, path in request.models.items():
-        try:
-            nodes[name] = engine(request.engines.get(name, REFERENCE)).time_nodes(
-                Path(path), feed, RUNS
-            )
-        except UnsupportedError as error:
-            missing[name] = str(error)
+        of = engine(request.engines.get(name, REFERENCE))
+        if of.time_nodes:
+            nodes[name] = of.time_nodes(Path(path), feed, RUNS)
+        else:
+            missing[name] = f"{of.package} has no profiler in Python"
     return {"nodes": nodes, "missing": missing}
 
 

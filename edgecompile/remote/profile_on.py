@@ -65,7 +65,7 @@ def profile_on(request: Request, say: Say) -> Measured:
         if Path(name).name != name or not (request.bundle / name).is_file():
             msg = f"{request.bundle}: its {name} is missing; build it again"
             raise RemoteError(msg)
-    package = str(engine(request.target.engine).PACKAGE)
+    package = engine(request.target.engine).package
     say("connect", f"ssh://{address.shown}")
     with connect(address, request.config) as connection:
         board = look(connection, request.python or DEFAULT_PYTHON, ["numpy", package])

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from edgecompile.bundles import run_golden
 from edgecompile.bundles.read_bundle import read_bundle
 from edgecompile.cli.main import cli
-from edgecompile.emit import smoke
+from edgecompile.device import smoke
 
 Reseal = Callable[..., None]
 

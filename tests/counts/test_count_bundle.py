@@ -17,7 +17,7 @@ from edgecompile.recipe import GateTable, ProfileTable, Recipe, ShapesTable
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("board", ["raspberry-pi-5:onnxruntime", "raspberry-pi-5:litert"])
+@pytest.mark.parametrize("board", ["raspberry-pi-5:onnxruntime", "raspberry-pi-5"])
 def test_profile_emulate_counts_the_products_that_the_shapes_say(
     board: str, checkpoint: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -27,7 +27,7 @@ if find_spec("ai_edge_litert") is None:
     pytest.skip("ai-edge-litert is not installed", allow_module_level=True)
 
 LOOSE = Recipe(profile=ProfileTable((8,), 1), gate=GateTable(0.9, 0.5), shapes=ShapesTable((1, 32)))
-TARGET = "raspberry-pi-5:litert"
+TARGET = "raspberry-pi-5"
 
 
 def build(model: Path, output: Path, wishes: Recipe = LOOSE) -> pipeline.Bundle:
@@ -104,7 +104,7 @@ def test_lengths_are_those_of_the_recipe(artifact: Path) -> None:
     assert fit_lengths(board, wishes, 64).lengths == (20, 64)
     assert fit_lengths(board, wishes, 40).lengths == (20, 40)
     assert fit_lengths(board, Recipe(), 512).lengths == (16, 64, 128, 512)
-    assert fit_lengths(load("raspberry-pi-5"), Recipe(), 512).lengths == ()
+    assert fit_lengths(load("raspberry-pi-5:onnxruntime"), Recipe(), 512).lengths == ()
 
 
 def test_the_ladder_climbs_to_dynamic_or_float(
@@ -293,7 +293,10 @@ def test_a_missing_runtime_is_one_line(
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     with pytest.raises(MissingRuntimeError) as caught:
         build(checkpoint(), tmp_path / "dist")
-    assert str(caught.value) == "litert is not installed: pip install 'edgecompile[litert]'"
+    assert str(caught.value) == (
+        "litert is not installed: pip install 'edgecompile[litert]'; or choose"
+        " raspberry-pi-5:onnxruntime"
+    )
     assert not (tmp_path / "dist").exists()
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pkgutil
 import shutil
 import stat
 import subprocess
@@ -13,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgecompile import emit, files, pipeline
+from edgecompile import files, pipeline
 from edgecompile.engines import engine
+from edgecompile.plugins import engine_names
 from edgecompile.recipe import GateTable, ProfileTable, Recipe
-from edgecompile.target import NOT_ENGINES
 
 
 @pytest.fixture
@@ -63,7 +62,7 @@ def test_smoke_imports_only_numpy_and_the_runtime(bundle: Path) -> None:
     imported = {line.split()[1] for line in text.splitlines() if line.strip().startswith("import ")}
     imported |= {line.split()[1] for line in text.splitlines() if line.startswith("from ")}
     outside = imported - set(sys.stdlib_module_names)
-    names = [m.name for m in pkgutil.iter_modules(emit.__path__) if m.name not in NOT_ENGINES]
+    names = engine_names()
     assert outside == {"numpy", *(engine(name).PACKAGE.replace("-", "_") for name in names)}
 
 

@@ -45,7 +45,7 @@ def build(checkpoint: Callable[..., Path], tmp_path: Path) -> Build:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["raspberry-pi-3", "raspberry-pi-5:litert", "android-arm64"])
+@pytest.mark.parametrize("name", ["raspberry-pi-3", "raspberry-pi-5", "android-arm64"])
 def test_a_build_runs_the_smoke_test_on_the_board(
     userland: Userland, build: Build, name: str
 ) -> None:
@@ -57,6 +57,26 @@ def test_a_build_runs_the_smoke_test_on_the_board(
     assert (row["kind"], row["samples"], row["on"]) == ("emulated", 8, f"on a {cpu.name}")
     assert f"-cpu {cpu.core}; {target.load(name).engine} " in row["how"]
     assert row["mean"] == pytest.approx(row["here"]["mean"], abs=0.005)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("board", ["raspberry-pi-3", "raspberry-pi-5"])
+@pytest.mark.parametrize("engine", ["onnxruntime", "litert"])
+def test_a_distilbert_classifier_runs_on_both_boards_by_both_engines(
+    userland: Userland, checkpoint: Callable[..., Path], tmp_path: Path, board: str, engine: str
+) -> None:
+    """Another architecture and another metric than the sentence models'."""
+    del userland
+    always = Recipe(
+        profile=ProfileTable((8,), 1),
+        gate=GateTable(agreement=0.8, signal=0.8),
+        evaluate=EvaluateTable(emulate="always"),
+    )
+    model = checkpoint("distilbert", "sequence")
+    names = [f"{board}:{engine}"]
+    (built,) = pipeline.build(model, names, tmp_path / "dist", always, pipeline.Trace())
+    row = built.manifest["accuracy_emulated"]
+    assert (row["kind"], row["metric"]) == ("emulated", "agreement")
 
 
 def test_a_build_downloads_nothing_unasked(build: Build) -> None:

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-SOURCE = Path(__file__).parents[2] / "edgecompile" / "emit" / "watts.py"
+SOURCE = Path(__file__).parents[2] / "edgecompile" / "device" / "watts.py"
 PMIC = """\
  3V7_WL_SW_A current(0)=0.09466522A
    3V3_SYS_A current(1)=0.08197812A

@@ -11,7 +11,7 @@ from edgecompile.evaluate.accuracy import agreement, compare, cosine, metric_of
 NAN = float("nan")
 
 
-SMOKE = Path(__file__).parents[2] / "edgecompile" / "emit" / "smoke.py"
+SMOKE = Path(__file__).parents[2] / "edgecompile" / "device" / "smoke.py"
 
 
 def floats(*rows: object) -> np.ndarray:

@@ -22,7 +22,7 @@ Rewrite = Callable[..., ir.Model]
 
 pytest.importorskip("ai_edge_litert")
 
-BOARD = load("raspberry-pi-5:litert")
+BOARD = load("raspberry-pi-5")
 WIDE, OUT, TOKENS = 48, 20, 16
 TEXT = f"""(float[1,{TOKENS},{WIDE}] x) => (float[1,{TOKENS},{OUT}] y) {{
     m = MatMul(x, w) y = Add(m, b) }}"""

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
 """Check this bundle on this machine: python smoke.py
 
-Needs Python 3.9 or newer (3.10 for .tflite), numpy and the engine's runtime (onnxruntime, openvino,
-ai-edge-litert or tflite-runtime), and nothing else. It verifies the files' hashes, runs the golden
-inputs, compares with the float model's answers, measures latency, and writes measured.json. Exit
-code 0: all is well. 1: something is not, and the line says what.
+Needs Python 3.9 or newer (3.10 for .tflite), numpy and the engine's runtime, and nothing else; what
+is missing is named with its `pip install`. It verifies the files' hashes, runs the golden inputs,
+compares with the float model's answers, measures latency, and writes measured.json. Exit code 0:
+all is well. 1: something is not, and the line says what. runtime.py opens the artifact.
 """
 
 import argparse
 import hashlib
-import importlib
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -31,191 +31,25 @@ def fail(message):
     sys.exit(1)
 
 
-class Onnxruntime:
-    """How onnxruntime opens and runs an artifact: at its default options."""
-
-    def __init__(self):
-        """Import it."""
-        import onnxruntime
-
-        self.module, self.version = onnxruntime, onnxruntime.__version__
-
-    def open(self, path, threads):
-        """Return a function (names of outputs, feed) -> arrays; 0 threads = all."""
-        options = self.module.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        session = self.module.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        return session.run
-
-
-class Openvino:
-    """How OpenVINO does: in float32 where it is not int8, as the build did."""
-
-    def __init__(self):
-        """Import it without its telemetry."""
-        sys.modules["openvino_telemetry"] = None
-        import openvino
-
-        self.module, self.version = openvino, openvino.__version__.partition("-")[0]
-
-    def open(self, path, threads):
-        """Return a function (names of outputs, feed) -> arrays; 0 threads = all."""
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-        if threads:
-            settings["INFERENCE_NUM_THREADS"] = threads
-        request = self.module.Core().compile_model(path, "CPU", settings).create_infer_request()
-
-        def run(names, feed):
-            answers = request.infer(feed)
-            return [answers[name].copy() for name in names or []]
-
-        return run
-
-
-class Litert:
-    """How LiteRT does, by interpret.py beside this: padded to the next of the file's lengths."""
-
-    def __init__(self):
-        """Import it."""
-        import ai_edge_litert
-
-        self.take(ai_edge_litert)
-
-    def take(self, package):
-        """Take the interpreter of a package."""
-        self.module = importlib.import_module(f"{package.__name__}.interpreter")
-        self.version = package.__version__
-
-    def open(self, path, threads):
-        """Return a function (names of outputs, feed) -> arrays; 0 threads = all."""
-        sys.path.insert(0, str(FOLDER))  # python -I leaves it out
-        opened = importlib.import_module("interpret").open_artifact(
-            self.module, path, threads or os.cpu_count()
-        )
-
-        def run(names, feed):
-            answers = opened(feed)
-            return [answers[name] for name in names or answers]
-
-        return run
-
-
-class TfliteRuntime(Litert):
-    """How the older runtime of .tflite files does: the same."""
-
-    def __init__(self):
-        """Import it."""
-        import tflite_runtime
-
-        self.take(tflite_runtime)
-
-
-class EthosU(Litert):
-    """How an Ethos-U's bundle does without the NPU, by run_parts.py: in the reference kernels."""
-
-    emulates = True
-
-    def open(self, path, threads):
-        """Return a function (names of outputs, feed) -> arrays; 0 threads = all."""
-        sys.path.insert(0, str(FOLDER))  # python -I leaves it out
-        opened = importlib.import_module("run_parts").open_parts(
-            self.module, Path(path).parent, threads or os.cpu_count()
-        )
-
-        def run(names, feed):
-            answers = opened(feed)
-            return [answers[name] for name in names or answers]
-
-        return run
-
-
-class Qnn:
-    """How Qualcomm's NPU does, by onnxruntime-qnn; on a PC, the emulator that comes with it."""
-
-    def __init__(self):
-        """Import both."""
-        import onnxruntime
-        import onnxruntime_qnn
-
-        self.module, self.qnn, self.version = onnxruntime, onnxruntime_qnn, qnn_version()
-        self.emulates = platform.machine().lower() in ("x86_64", "amd64")
-        path = onnxruntime_qnn.get_library_path()
-        onnxruntime.register_execution_provider_library("QNNExecutionProvider", path)
-
-    def open(self, path, threads):
-        """Return a function (names of outputs, feed) -> arrays; the NPU has threads of its own."""
-        del threads
-        options = self.module.SessionOptions()
-        options.log_severity_level = 3
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        devices = [
-            device
-            for device in self.module.get_ep_devices()
-            if device.ep_name == "QNNExecutionProvider"
-        ]
-        settings = {"backend_path": self.qnn.get_qnn_htp_path()}
-        if not self.emulates:
-            settings["htp_performance_mode"] = "burst"
-        options.add_provider_for_devices(devices[:1], settings)
-        session = self.module.InferenceSession(path, options)
-        wanted = {i.name: (i.shape, i.type) for i in session.get_inputs()}
-        stated = session.get_modelmeta().custom_metadata_map
-        axes = json.loads(stated.get("edgecompile.text_axes", "{}"))
-        every = [output.name for output in session.get_outputs()]
-
-        def run(names, feed):
-            padded = {
-                name: pad(feed[name].astype("int32" if "int32" in kind else "float32"), shape)
-                for name, (shape, kind) in wanted.items()
-            }
-            length = max([0, *(a.shape[1] for a in feed.values() if a.ndim == 2)])
-            return [
-                answer.take(range(length), axes[name]) if name in axes else answer
-                for name, answer in zip(names or every, session.run(names, padded))
-            ]
-
-        return run
-
-
-def qnn_version():
-    """Return the version of onnxruntime-qnn."""
-    from importlib.metadata import version
-
-    return version("onnxruntime-qnn")
-
-
-def pad(array, shape):
-    """Return an array in a larger shape, zeros behind."""
-    import numpy
-
-    padded = numpy.zeros(shape, array.dtype)
-    padded[tuple(slice(n) for n in array.shape)] = array
-    return padded
-
-
-PACKAGES = {
-    "ethos_u": "ai-edge-litert",
-    "litert": "ai-edge-litert",
-    "qnn": "onnxruntime-qnn",
-    "tflite_runtime": "tflite-runtime",
-}
-"""What pip calls an engine that it calls otherwise."""
-NUMPY = {"tflite_runtime": "'numpy<2'"}
-"""Which numpy an engine wants, if not any."""
+def load(name):
+    """Return a program of this bundle as a module: python -I leaves its folder out."""
+    sys.dont_write_bytecode = True  # nothing is added to the bundle
+    spec = util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def check_python(engine):
     """Import what is needed, or say how to get it."""
+    program = load("runtime")
     try:
         import numpy
 
-        return numpy, globals()[engine.title().replace("_", "")]()
+        return numpy, program.Runtime()
     except ImportError as error:
         what = f"{error.name} is missing here" if error.name else f"{engine} does not load: {error}"
-        fail(f"{what}: pip install {NUMPY.get(engine, 'numpy')} {PACKAGES.get(engine, engine)}")
-    except KeyError:
-        fail(f"files: manifest.json names the engine {engine!r}, which this smoke.py has not")
+        fail(f"{what}: pip install {shlex.join(program.PACKAGES)}")
 
 
 def check_files(manifest):
@@ -234,13 +68,13 @@ def check_runtime(manifest, engine, version):
     oldest = manifest["runtime"].lstrip(">=")
     numbers = [[int(n) for n in v.split(".")[:2]] for v in (version, oldest)]
     if numbers[0] < numbers[1]:
-        package = PACKAGES.get(engine, engine)
+        package = load("runtime").PACKAGES[-1]
         fail(f"runtime: {engine} {version} is too old: pip install '{package}>={oldest}'")
     print(f"ok    runtime: {engine} {version} ({manifest['runtime']} needed)")
 
 
 def open_artifact(runtime, manifest, threads):
-    """Return a function (names of outputs, feed) -> arrays."""
+    """Return a function from a feed to the outputs by name."""
     try:
         return runtime.open(str(FOLDER / manifest["artifact"]), threads)
     except Exception as error:
@@ -300,8 +134,8 @@ def check_golden(np, run, manifest, golden):
     names = sorted(golden[0]["out"])
     for sample in golden:
         mask = sample["in"].get("attention_mask")
-        answers = run(names, sample["in"])
-        pairs = [(a, sample["out"][name]) for a, name in zip(answers, names)]
+        answers = run(sample["in"])
+        pairs = [(answers[name], sample["out"][name]) for name in names]
         samples.append([tuple(rows(np, x, mask) for x in pair) for pair in pairs])
     mean, worst, shared = judge(np, metric, samples, names)
     line = f"accuracy: {metric} to float {mean:.4f} mean, {worst:.4f} min over {len(samples)}"
@@ -349,7 +183,7 @@ def measure(np, runtime, manifest, feed):
         stop = time.perf_counter() + 10
         for turn in range(32):
             start = time.perf_counter()
-            run(None, feed)
+            run(feed)
             times.append((time.perf_counter() - start) * 1e3)
             if turn >= 6 and time.perf_counter() > stop:
                 break
@@ -363,18 +197,15 @@ def measure(np, runtime, manifest, feed):
 
 def measure_energy(runtime, manifest, feed, source):
     """Measure joules of one inference on one thread; None where no meter is found."""
-    sys.dont_write_bytecode = True  # nothing is added to the bundle
-    spec = util.spec_from_file_location("watts", FOLDER / "watts.py")
-    watts = util.module_from_spec(spec)
-    spec.loader.exec_module(watts)
+    watts = load("watts")
     try:
         meter = watts.find(source)
         if meter is None:
             print(f"ok    energy: not measured ({source}: no meter that can be read here)")
             return None
         run = open_artifact(runtime, manifest, 1)
-        run(None, feed)
-        found = watts.measure(meter, lambda: run(None, feed))
+        run(feed)
+        found = watts.measure(meter, lambda: run(feed))
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         fail(f"energy: {source}: {error}")
     print(
@@ -439,16 +270,15 @@ def main():
         engine = str(manifest["engine"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         fail(f"files: manifest.json cannot be read ({error}); copy the bundle again")
-    np, runtime = check_python(engine)
     check_files(manifest)
+    np, runtime = check_python(engine)
     check_runtime(manifest, engine, runtime.version)
     golden = read_golden(np, manifest)
     run = open_artifact(runtime, manifest, 1 if asked.once else 0)
     accuracy = check_golden(np, run, manifest, golden)
-    emulates = getattr(runtime, "emulates", False)
-    if emulates:
+    if runtime.emulates:
         print("ok    latency: not measured: this machine emulates the NPU")
-    timed = [] if asked.once or emulates else feeds(np, golden, asked.tokens)
+    timed = [] if asked.once or runtime.emulates else feeds(np, golden, asked.tokens)
     latency = [row for feed in timed for row in measure(np, runtime, manifest, feed)]
     energy = None
     if timed and asked.watts != "off":

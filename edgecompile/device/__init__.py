@@ -1,0 +1,1 @@
+"""Programs that go to the device as they are: Python 3.9, numpy and the runtime alone."""
