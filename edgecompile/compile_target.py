@@ -146,7 +146,7 @@ def compile_for(
         "runtime": board.runtime,
         "built_with": f"{board.engine} {engine.runtime_version()}",
         **({"toolchain": dict(toolchain)} if toolchain else {}),
-        **origin(prepared, engine.PACKAGE),
+        **origin(prepared, board.name, engine.package),
         "artifact": names[0],
         "accuracy": asdict(found) | {"floor": floor, "kind": kind, "how": engine.how},
         "accuracy_emulated": emulated.table(tried.emulated),

@@ -120,6 +120,16 @@ class BudgetError(EdgeCompileError):
         self.found = tuple(found)
 
 
+class RebuildError(EdgeCompileError):
+    """A bundle that the same inputs do not give again."""
+
+    exit_code = 3
+
+
+class InputError(EdgeCompileError):
+    """An input of a rebuild that is not the one that the bundle was built from."""
+
+
 class NeedError(EdgeCompileError):
     """A pass was reached before what it needs holds."""
 

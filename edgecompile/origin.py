@@ -1,12 +1,14 @@
-"""What of a bundle's origin its recipe and inputs do not say: tools, their versions, licences."""
+"""What of a bundle's origin its recipe and inputs do not say: the target, tools, licences."""
 
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecompile.licences import NOT_STATED, licence_in_card, licence_of
+from edgecompile.target import load
 
 if TYPE_CHECKING:
     from edgecompile.prepare import Prepared
@@ -17,8 +19,8 @@ OURS = "PSF-2.0"
 """The licence of the texts in calibration_data/."""
 
 
-def origin(prepared: "Prepared", runtime: str) -> dict[str, Any]:
-    """Return the manifest's `tools`, and `licences` of the model and the data.
+def origin(prepared: "Prepared", target: str, runtime: str) -> dict[str, Any]:
+    """Return the manifest's `target_file`, `tools`, and `licences` of the model and the data.
 
     `runtime` is the package of the engine. Of data of one's own no licence is known.
     """
@@ -29,6 +31,7 @@ def origin(prepared: "Prepared", runtime: str) -> dict[str, Any]:
         "evaluate": recipe.evaluate.data or recipe.calibration.data,
     }
     return {
+        "target_file": asdict(load(target)),
         "tools": tools((*CORE, *exporter, runtime)),
         "licences": {"model": licence_in_card(Path(prepared.source.folder))}
         | {use: NOT_STATED if data else OURS for use, data in own.items()},

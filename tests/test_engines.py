@@ -74,7 +74,9 @@ def test_tables_are_int8_where_int4_cannot_be_looked_up() -> None:
     """By the oldest runtime that a target allows; nothing else of the plan changes."""
     plan = Plan(kept_float={"head": "why"}, embeddings="int4", weights="int4")
     assert fit_plan(plan, load("x86-64")) is plan
-    assert fit_plan(plan, load("raspberry-pi-5:onnxruntime")) == dataclasses.replace(plan, embeddings="int8")
+    assert fit_plan(plan, load("raspberry-pi-5:onnxruntime")) == dataclasses.replace(
+        plan, embeddings="int8"
+    )
     raised = dataclasses.replace(load("raspberry-pi-5:onnxruntime"), runtime=">=1.20")
     assert fit_plan(plan, raised) is plan
     assert fit_plan(plan, load("x86-64:openvino")).embeddings == "int8"

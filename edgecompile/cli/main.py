@@ -22,6 +22,7 @@ from edgecompile.cli.options import as_json, complete_target, print_json, print_
 from edgecompile.cli.pack import pack
 from edgecompile.cli.profile import profile
 from edgecompile.cli.prune import prune
+from edgecompile.cli.rebuild import rebuild
 from edgecompile.cli.report import report
 from edgecompile.cli.sign import sign
 from edgecompile.cli.toolchain import toolchain
@@ -152,6 +153,7 @@ for command in (
     verify,
     sign,
     pack,
+    rebuild,
     calibrate_board,
     toolchain,
 ):
