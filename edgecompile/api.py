@@ -1,4 +1,4 @@
-"""The Python interface, of the command line's shape: build, check, diff, write_report.
+"""The Python interface, of the command line's shape: build, check, verify, diff, write_report.
 
 Errors are those of edgecompile.errors, each one line; their `exit_code` is the command line's.
 """
@@ -11,6 +11,8 @@ from pathlib import Path
 from edgecompile.budgets.judge import Verdict
 from edgecompile.bundles.check_bundles import Wishes, check_bundle, demand, judge_bundle
 from edgecompile.bundles.read_bundle import ReadBundle, read_bundle
+from edgecompile.bundles.rebuild import Rebuilt
+from edgecompile.bundles.verify_bundle import Verified, verify_bundle
 from edgecompile.compare.change import Change
 from edgecompile.compare.compare_bundles import compare_bundles
 from edgecompile.errors import RecipeError
@@ -19,7 +21,8 @@ from edgecompile.pipeline import build as run
 from edgecompile.recipe import Recipe
 from edgecompile.recipe import read as read_recipe
 
-__all__ = ["Bundle", "Change", "Verdict", "build", "check", "diff", "write_report"]
+__all__ = ["Bundle", "Change", "Rebuilt", "Verdict", "Verified"]
+__all__ += ["build", "check", "diff", "pack", "rebuild", "sign", "verify", "write_report"]
 
 Place = str | os.PathLike[str]
 Say = Callable[[str, str], None]
@@ -122,3 +125,61 @@ def write_report(*bundles: Place, output: Place | None = None) -> Path:
     from edgecompile.bundles.report_bundles import report
 
     return report([Path(bundle) for bundle in bundles], Path(output) if output else None)
+
+
+def verify(bundle: Place, key: str | None = None) -> Verified:
+    """Verify a bundle, a folder or a .zip, before its smoke.py is trusted.
+
+    No file may be missing, changed or added. `key` is the signer's minisign public key, or its
+    file: with it, the bundle must be signed. Raises BundleError, or SignatureError, which is one.
+
+    >>> import edgecompile
+    >>> found = edgecompile.verify(bundle)
+    >>> found.name, found.signed
+    ('model-x86-64', None)
+    """
+    return verify_bundle(Path(bundle), key)
+
+
+def sign(bundle: Place, key: Place, *, password: str = "", comment: str = "") -> Path:
+    """Sign a bundle with a minisign secret key file; return the signature's path.
+
+    Raises BundleError, SignatureError; MissingRuntimeError without edgecompile[sign].
+    """
+    from edgecompile.bundles.signature import SIGNATURE
+    from edgecompile.bundles.signature import sign as run
+
+    run(read_bundle(Path(bundle)), Path(key), lambda: password, comment)
+    return Path(bundle) / SIGNATURE
+
+
+def pack(bundle: Place, output: Place | None = None) -> Path:
+    """Write a bundle into one .zip, the same bytes for the same bundle; return its path.
+
+    By default beside the bundle, named after model and target. Raises BundleError, OutputError.
+
+    >>> import edgecompile
+    >>> edgecompile.pack(bundle, dist / "model.zip").name
+    'model.zip'
+    """
+    from edgecompile.bundles.pack_bundle import pack_bundle
+
+    return pack_bundle(Path(bundle), Path(output) if output else None)
+
+
+def rebuild(
+    bundle: Place,
+    *,
+    model: Place | None = None,
+    folder: Place = ".",
+    say: Say = lambda _stage, _what: None,
+) -> Rebuilt:
+    """Build a bundle, or a manifest.json, again from what it records, aside, and compare.
+
+    `model` is where the float model lies, by default where the recipe says; the recipe's paths are
+    relative to `folder`. `differing` of what is returned names the files that came out otherwise.
+    Raises InputError at the first input that is not the one that the bundle was built from.
+    """
+    from edgecompile.bundles.rebuild import rebuild as run
+
+    return run(Path(bundle), Path(model) if model else None, Path(folder), Trace(say))

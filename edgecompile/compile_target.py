@@ -11,6 +11,7 @@ from edgecompile import __version__, engines, fastest
 from edgecompile.attempt import Attempt, attempt, emit
 from edgecompile.errors import GateError
 from edgecompile.gate import down, floor_of, passes_gate, shortfall
+from edgecompile.origin import origin
 from edgecompile.plan import Plan, rung_of
 from edgecompile.prepare import Prepared
 from edgecompile.recipe import BESIDE
@@ -44,6 +45,7 @@ def compile_target(
     boards: Sequence[Target], prepared: Prepared, folder: Path, trace: Trace
 ) -> Bundle:
     """Compile for a target with its one engine, or with several and keep the fastest."""
+    from edgecompile.bundles.add_sbom import add_sbom
     from edgecompile.bundles.report_bundles import add_report
 
     shared = len(trace.steps)
@@ -67,7 +69,7 @@ def compile_target(
         bundle = compile_into(boards[0], folder)
     else:
         bundle = fastest.compile_fastest(boards, folder, compile_into, time_in_turn)
-    return add_report(bundle, trace)
+    return add_report(add_sbom(bundle, trace), trace)
 
 
 def _search(board: Target, prepared: Prepared, trace: Trace) -> tuple[Target, list[dict[str, Any]]]:
@@ -144,6 +146,7 @@ def compile_for(
         "runtime": board.runtime,
         "built_with": f"{board.engine} {engine.runtime_version()}",
         **({"toolchain": dict(toolchain)} if toolchain else {}),
+        **origin(prepared, board.name, engine.package),
         "artifact": names[0],
         "accuracy": asdict(found) | {"floor": floor, "kind": kind, "how": engine.how},
         "accuracy_emulated": emulated.table(tried.emulated),

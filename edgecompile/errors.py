@@ -30,6 +30,10 @@ class BundleError(EdgeCompileError):
     """A bundle that is not what a build has written: damaged, mixed up, or of a newer schema."""
 
 
+class SignatureError(BundleError):
+    """A signature that is missing, another's, or of other bytes; a key that cannot be read."""
+
+
 class UnsupportedError(EdgeCompileError):
     """A model that is sound but that the chosen route cannot take."""
 
@@ -114,6 +118,16 @@ class BudgetError(EdgeCompileError):
         """Keep what did not hold: verdicts of budgets, or changes for the worse."""
         super().__init__(message)
         self.found = tuple(found)
+
+
+class RebuildError(EdgeCompileError):
+    """A bundle that the same inputs do not give again."""
+
+    exit_code = 3
+
+
+class InputError(EdgeCompileError):
+    """An input of a rebuild that is not the one that the bundle was built from."""
 
 
 class NeedError(EdgeCompileError):

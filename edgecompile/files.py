@@ -35,15 +35,23 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a text file whole or not at all; OutputError where it cannot be written."""
+    with whole_file(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a scratch path beside `path` that takes its place on success, else vanishes."""
     scratch = path.with_name(f".{path.name}-{os.getpid()}")
     try:
-        scratch.write_text(text, encoding="utf-8")
+        yield scratch
         scratch.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            scratch.unlink()
         msg = f"{path}: cannot write there: {error.strerror}"
         raise OutputError(msg) from error
+    finally:
+        with suppress(OSError):
+            scratch.unlink()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edgecompile import engines, fastest, files, target
 from edgecompile.compile_target import Bundle, compile_target
+from edgecompile.one_thread import in_one_order
 from edgecompile.prepare import prepare, prepare_parts
 from edgecompile.recipe import Recipe
 from edgecompile.stages import lower
@@ -18,6 +19,7 @@ from edgecompile.trace import Trace
 __all__ = ["Bundle", "Trace", "build", "lower", "prepare"]
 
 
+@in_one_order
 def build(
     model: Path, targets: Sequence[str], output: Path, recipe: Recipe, trace: Trace
 ) -> Iterator[Bundle]:

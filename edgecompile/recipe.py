@@ -1,6 +1,6 @@
 """A recipe (`edgecompile.toml`): what the user wants. Every key has a default."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -271,6 +271,11 @@ BESIDE = ("folder", "distils")
 def read(path: Path) -> Recipe:
     """Read a recipe; a wrong table, key or value is named with what is known."""
     tables = read_toml(path)
+    return from_tables(tables, path, path.parent, distils="distill" in tables)
+
+
+def from_tables(tables: Mapping[str, Any], path: Path, folder: Path, *, distils: bool) -> Recipe:
+    """Make a recipe of its tables; `path` is the file that they are from, for errors."""
     kinds = {f.name: f.default_factory for f in fields(Recipe) if f.name not in BESIDE}
     values: dict[str, Any] = {}
     for name, table in tables.items():
@@ -281,7 +286,7 @@ def read(path: Path) -> Recipe:
             values[name] = read_budgets(table, path)
             continue
         values[name] = fill(kinds[name], table, path, name)  # type: ignore[arg-type]
-    recipe = Recipe(**values, folder=path.parent, distils="distill" in tables)
+    recipe = Recipe(**values, folder=folder, distils=distils)
     _check(path, recipe)
     return recipe
 

@@ -9,6 +9,7 @@ compile() {
 compile core.in -o core.txt
 compile demo.in -c core.txt -o demo.txt
 compile test.in -c demo.txt -o test.txt
+compile docs.in -c test.txt -o docs.txt
 compile export.in --overrides no-torch.txt -o export.txt
 compile model.in --no-deps -o model.txt
 compile energy.in --no-deps -o energy.txt

@@ -7,6 +7,7 @@ from pathlib import Path
 from edgecompile.budgets.find_line import find_line
 from edgecompile.budgets.judge import ANSWERS, Verdict, failed, judge
 from edgecompile.budgets.table import budgets_of, override
+from edgecompile.bundles.open_bundle import open_bundle
 from edgecompile.bundles.read_bundle import ReadBundle, read_bundle
 from edgecompile.errors import BudgetError
 from edgecompile.files import MANIFEST
@@ -29,9 +30,13 @@ class Wishes:
 
 
 def check_bundle(folder: Path, wishes: Wishes) -> list[Verdict]:
-    """Read a bundle from disk, all hashes verified, and judge it; BundleError, RecipeError."""
-    bundle = read_bundle(folder)
-    return [*judge_bundle(bundle, wishes), *([_answers(bundle)] if wishes.run else [])]
+    """Read a bundle, a folder or a .zip, all hashes verified, and judge it.
+
+    Raises BundleError, RecipeError.
+    """
+    with open_bundle(folder) as opened:
+        bundle = read_bundle(opened)
+        return [*judge_bundle(bundle, wishes), *([_answers(bundle)] if wishes.run else [])]
 
 
 def judge_bundle(bundle: ReadBundle, wishes: Wishes) -> list[Verdict]:
@@ -65,7 +70,8 @@ def findings_of(folder: Path, verdicts: Sequence[Verdict], recipe: Path | None) 
     for verdict in verdicts:
         level = OK if verdict.holds else ERROR
         line = find_line(recipe, verdict.target, verdict.check) if recipe else None
-        place = in_repository(recipe if recipe and line else folder / MANIFEST)
+        manifest = folder if folder.is_file() else folder / MANIFEST
+        place = in_repository(recipe if recipe and line else manifest)
         findings.append(
             Finding(verdict.bundle, verdict.check, level, verdict.line(), place, line or 1)
         )

@@ -77,11 +77,17 @@ def read_bundle(folder: Path) -> ReadBundle:
             " wrote"
         )
         raise BundleError(msg)
-    manifest = _read_json(path)
-    _check_manifest(path, manifest)
+    manifest = read_manifest(path)
     for name, expected in manifest["files"].items():
         _check_file(folder, name, expected)
     return ReadBundle(folder, manifest, read_profile(folder / PROFILE))
+
+
+def read_manifest(path: Path) -> Json:
+    """Read a manifest alone, without the files that it names; BundleError where it is none."""
+    manifest = _read_json(path)
+    _check_manifest(path, manifest)
+    return manifest
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """report.html: written into each bundle by the build, and of several bundles on demand."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -9,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgecompile.bundles.check_bundles import Wishes, judge_bundle
 from edgecompile.bundles.read_bundle import PROFILE, ReadBundle, read_bundle
-from edgecompile.bundles.rewrite_bundle import rewrite_bundle
-from edgecompile.errors import MissingRuntimeError, OutputError
-from edgecompile.files import sha256
+from edgecompile.bundles.rewrite_bundle import add_file
+from edgecompile.errors import MissingRuntimeError
+from edgecompile.files import write_whole
 from edgecompile.profile.read_profile import read_profile
 from edgecompile.trace import Trace
 
@@ -34,7 +33,7 @@ def add_report(bundle: "Bundle", trace: Trace) -> "Bundle":
         return bundle
     trace.say("report", f"{target}: {REPORT}")
     (bundle.folder / REPORT).write_text(page, encoding="utf-8")
-    return replace(bundle, manifest=_add_hash(bundle.folder, bundle.manifest))
+    return replace(bundle, manifest=add_file(bundle.folder, bundle.manifest, REPORT))
 
 
 def report(folders: Sequence[Path], output: Path | None) -> Path:
@@ -45,9 +44,9 @@ def report(folders: Sequence[Path], output: Path | None) -> Path:
     names = _names(folders, [bundle.manifest for bundle in bundles])
     page = render([_shown(b, name) for b, name in zip(bundles, names, strict=True)])
     path = output or (folders[0] / REPORT if len(folders) == 1 else Path(REPORT))
-    _write(path, page)
+    write_whole(path, page)
     if output is None and len(bundles) == 1:
-        _add_hash(folders[0], bundles[0].manifest)
+        add_file(folders[0], bundles[0].manifest, REPORT)
     return path
 
 
@@ -78,21 +77,3 @@ def _shown(bundle: "Bundle | ReadBundle", name: str) -> "Shown":
     read = ReadBundle(bundle.folder, bundle.manifest, read_profile(bundle.folder / PROFILE))
     budget = of_budget(judge_bundle(read, Wishes()))
     return Shown(name, read.manifest, read.profile, read_samples(read.folder), budget)
-
-
-def _add_hash(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the manifest with the page's hash."""
-    hashes = {**manifest["files"], REPORT: sha256(folder / REPORT)}
-    given = {**manifest, "files": dict(sorted(hashes.items()))}
-    return dict(rewrite_bundle(ReadBundle(folder, manifest, {}), given).manifest)
-
-
-def _write(path: Path, page: str) -> None:
-    """Write a page whole or not at all."""
-    try:
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
-            (Path(scratch) / path.name).write_text(page, encoding="utf-8")
-            (Path(scratch) / path.name).replace(path)
-    except OSError as error:
-        msg = f"{path}: cannot write there: {error.strerror}; choose another with -o"
-        raise OutputError(msg) from error

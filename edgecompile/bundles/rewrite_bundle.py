@@ -36,3 +36,10 @@ def rewrite_bundle(
         msg = f"{folder}: cannot write there: {error.strerror}"
         raise OutputError(msg) from error
     return ReadBundle(folder, given, bundle.profile if profile is None else profile)
+
+
+def add_file(folder: Path, manifest: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Write the hash of a file that lies in the folder into the manifest, and return that."""
+    hashes = {**manifest["files"], name: sha256(folder / name)}
+    given = {**manifest, "files": dict(sorted(hashes.items()))}
+    return dict(rewrite_bundle(ReadBundle(folder, manifest, {}), given).manifest)

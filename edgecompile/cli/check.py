@@ -64,7 +64,8 @@ def check(  # noqa: PLR0917 - one parameter an option
     """Verify each BUNDLE's files and hold it against its budget: 3 if a limit is passed.
 
     One line a limit: the number, the limit, and how the number was got. 1 if a file was changed.
-    A file may stand for the bundle that it lies in; other files are passed over (pre-commit).
+    A .zip of `edgecompile pack` is a BUNDLE too. Another file stands for the bundle that it lies
+    in, and is passed over where that is none (pre-commit).
     """
     from dataclasses import asdict
 
@@ -78,7 +79,7 @@ def check(  # noqa: PLR0917 - one parameter an option
     findings: list[Finding] = []
     broken: BundleError | None = None
     for folder in _folders(bundles):
-        place = in_repository(folder / "manifest.json")
+        place = in_repository(folder if folder.is_file() else folder / "manifest.json")
         try:
             judged = check_bundle(folder, wishes)
         except BundleError as error:
@@ -102,11 +103,14 @@ def check(  # noqa: PLR0917 - one parameter an option
 
 
 def _folders(places: Sequence[Path]) -> list[Path]:
-    """Return each bundle once; of a file, the folder, if that is one."""
-    found = [place.parent if place.is_file() else place for place in places]
-    asked = zip(places, found, strict=True)
-    bundles = [f for p, f in asked if not p.is_file() or (f / "manifest.json").is_file()]
-    return list(dict.fromkeys(bundles))
+    """Return each bundle once: a folder, a .zip, or where another file lies, if that is one."""
+    found = []
+    for place in places:
+        if not place.is_file() or place.suffix == ".zip":
+            found.append(place)
+        elif (place.parent / "manifest.json").is_file():
+            found.append(place.parent)
+    return list(dict.fromkeys(found))
 
 
 def print_findings(findings: "Sequence[Finding]") -> None:

@@ -19,10 +19,14 @@ from edgecompile.cli.diff import diff
 from edgecompile.cli.distill import distill
 from edgecompile.cli.inspect import inspect
 from edgecompile.cli.options import as_json, complete_target, print_json, print_table, target_option
+from edgecompile.cli.pack import pack
 from edgecompile.cli.profile import profile
 from edgecompile.cli.prune import prune
+from edgecompile.cli.rebuild import rebuild
 from edgecompile.cli.report import report
+from edgecompile.cli.sign import sign
 from edgecompile.cli.toolchain import toolchain
+from edgecompile.cli.verify import verify
 from edgecompile.errors import EdgeCompileError
 
 BUG = 70
@@ -146,6 +150,10 @@ for command in (
     prune,
     check,
     diff,
+    verify,
+    sign,
+    pack,
+    rebuild,
     calibrate_board,
     toolchain,
 ):

@@ -18,13 +18,16 @@ def digest(source: Source, stop: int) -> dict[str, str]:
     if not source.files:
         return {}
     if source.path.is_file():
-        return _hash(source.path)
-    lines = [f"{_hash(p)['sha256']}  {p.relative_to(source.path)}\n" for p in source.files[:stop]]
+        return hash_data(source.path)
+    lines = [
+        f"{hash_data(p)['sha256']}  {p.relative_to(source.path)}\n" for p in source.files[:stop]
+    ]
     listed = hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
     return {"sha256": listed, "sha256_of": f"sha256sum's lines of {len(lines)} files"}
 
 
-def _hash(path: Path) -> dict[str, str]:
+def hash_data(path: Path) -> dict[str, str]:
+    """Return {"sha256": ...} of a file, or of its head, which "sha256_of" then says."""
     found, left = hashlib.sha256(), HEAD_BYTES
     with path.open("rb") as file:
         while left and (block := file.read(min(left, 1 << 20))):

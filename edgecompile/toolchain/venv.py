@@ -19,6 +19,7 @@ from typing import Any
 from edgecompile.cache_folder import cache_folder
 from edgecompile.errors import FetchError, ToolchainError, UnknownNameError
 from edgecompile.files import write_json
+from edgecompile.licences import licence_of
 from edgecompile.tables import fill, read_toml
 from edgecompile.toolchain.call import call
 from edgecompile.toolchain.once import once
@@ -28,7 +29,6 @@ FOLDER = Path(__file__).parent
 RECORD = "toolchain.json"
 """What an environment holds: {"name", "lock_sha256", "python", "packages": [{name, version,
 licence}], "licence"}."""
-LICENCE_FIELDS = ("License-Expression", "Classifier", "License")
 TIME_LIMIT_S = 1800
 """The largest environment has 1.5 GB."""
 
@@ -147,7 +147,7 @@ def _install(tool: Toolchain, folder: Path) -> None:
 def _record(tool: Toolchain, folder: Path) -> None:
     (packages,) = (folder / "lib").glob("python*/site-packages")
     found = importlib.metadata.distributions(path=[str(packages)])
-    rows = sorted(({"name": d.name, "version": d.version, "licence": _licence(d)} for d in found),
+    rows = sorted(({"name": d.name, "version": d.version, "licence": licence_of(d)} for d in found),
                   key=lambda row: row["name"].lower())  # fmt: skip
     record = {
         "name": tool.name,
@@ -158,19 +158,6 @@ def _record(tool: Toolchain, folder: Path) -> None:
         "packages": rows,
     }
     write_json(folder / RECORD, record)
-
-
-def _licence(found: importlib.metadata.Distribution) -> str:
-    """Return what a package's metadata says: an SPDX expression, a classifier, a line."""
-    stated = {key: found.metadata.get_all(key) or [] for key in LICENCE_FIELDS}
-    classified = [
-        line.rpartition("::")[2].strip()
-        for line in stated["Classifier"]
-        if line.startswith("License ::")
-    ]
-    texts = [*stated["License-Expression"], ", ".join(classified), *stated["License"]]
-    text = next(filter(None, map(str.strip, texts)), "none stated")
-    return text.splitlines()[0][:80]
 
 
 def check_venv(name: str) -> str | None:
