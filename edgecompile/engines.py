@@ -127,15 +127,18 @@ def fit_lengths(target: Target, recipe: Recipe, longest: int) -> Target:
     return replace(target, lengths=tuple(sorted({*(n for n in wished if n < longest), longest})))
 
 
+def observes(plan: "Plan", target: Target) -> bool:
+    """Say whether a target's engine looks for the ranges of a plan itself."""
+    return hasattr(engine(target.engine), "observe") and bool(plan.activations)
+
+
 def observe(plan: "Plan", target: Target, model: "ir.Model", feeds: "Iterable[Feed]") -> "Plan":
     """Return the plan with the ranges of all tensors, for an engine that rounds every one.
 
-    Such an engine has `observe`, and finds them in its own float form of the canonical model.
+    Such an engine has `observe`, and finds them in its own float form of the canonical model: the
+    same for all of its chips, so that several targets of a build observe once.
     """
-    own = getattr(engine(target.engine), "observe", None)
-    if own is None or not plan.activations:
-        return plan
-    found: Plan = own(plan, target, model, feeds)
+    found: Plan = engine(target.engine).observe(plan, target, model, feeds)
     return found
 
 

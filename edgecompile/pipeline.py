@@ -1,7 +1,11 @@
-"""The stages, in order.
+"""The stages, in order. Each is taken from the cache where the same was made before.
 
-Once for all targets (prepare.py):    export, canonicalise, prune, ask the float model, quantize
-For each target (compile_target.py):  lower, emit, evaluate, climb the ladder if need be, profile
+Once for all targets (prepare.py):    export, canonicalise, prune, ask the float model   "float"
+                                      calibrate, decide                                  "plan"
+For each target (compile_target.py):  observe what its engine rounds                     "observe"
+                                      lower, emit, evaluate, climb the ladder if need be "artifact"
+                                      profile, golden answers, records                   "bundle"
+                                      report                                             "report"
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,8 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgecompile import engines, fastest, files, target
+from edgecompile.cache.cached import Cache
+from edgecompile.cache.inputs import read_inputs
+from edgecompile.cache.keys import Keys
+from edgecompile.cache.store import Store
 from edgecompile.compile_target import Bundle, compile_target
-from edgecompile.prepare import prepare, prepare_parts
+from edgecompile.prepare import prepare, share_parts
 from edgecompile.recipe import Recipe
 from edgecompile.stages import lower
 from edgecompile.trace import Trace
@@ -19,9 +27,20 @@ __all__ = ["Bundle", "Trace", "build", "lower", "prepare"]
 
 
 def build(
-    model: Path, targets: Sequence[str], output: Path, recipe: Recipe, trace: Trace
+    model: Path,
+    targets: Sequence[str],
+    output: Path,
+    recipe: Recipe,
+    trace: Trace,
+    *,
+    store: Store | None = None,
+    fresh: bool = False,
 ) -> Iterator[Bundle]:
-    """Compile a model for each target; yield each bundle as soon as it stands."""
+    """Compile a model for each target; yield each bundle as soon as it stands.
+
+    `store` keeps finished stages, for later builds; where `fresh`, none is taken from there. A
+    build that dumps its graphs makes them all.
+    """
     from edgecompile.energy.carbon import read_grid
     from edgecompile.export.read_model import find_source
 
@@ -31,21 +50,22 @@ def build(
     for boards in wanted:
         fastest.check_runs(boards, recipe.quantize.scheme)
     source = find_source(model)
-    for boards in wanted:
-        for board in boards:
-            engines.open_toolchain(board, trace.say)
+    every = [board for boards in wanted for board in boards]
+    for board in every:
+        engines.open_toolchain(board, trace.say)
     with files.output_folder(output):
-        every = [board for boards in wanted for board in boards]
         fitted = engines.fit_recipe(every, recipe)
         if fitted is not recipe:
             cut = f"texts are cut at {fitted.shapes.sequence[1]} tokens, as NPUs have fixed shapes"
             trace.say("warning", f"{cut}; [shapes] buckets says otherwise")
-        recipe = fitted
+        inputs = read_inputs(source, fitted)
+        kept = store if trace.dump is None else None
+        cache = Cache(trace, kept, read=not fresh, sound=inputs.unchanged)
         outputs = any(map(engines.rounds_outputs, every))
-        first = wanted[0][0]
-        for prepared in prepare_parts(source, recipe, trace, first, outputs=outputs):
+        keys = Keys(source, "", inputs, fitted, every[0], outputs)
+        for shared in share_parts(keys, cache):
             for boards in wanted:
-                folder = output / f"{prepared.name}-{boards[0].folder}"
+                folder = output / f"{shared.name}-{boards[0].folder}"
                 with files.staged_folder(folder) as scratch:
-                    bundle = compile_target(boards, prepared, scratch, trace)
+                    bundle = compile_target(boards, shared, scratch, cache)
                 yield replace(bundle, folder=folder)

@@ -67,6 +67,12 @@ def quick(
 
 
 @pytest.fixture(autouse=True)
+def no_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every build make all of its stages: what a test sees is no earlier build's."""
+    monkeypatch.setenv("EDGECOMPILE_STAGES", "off")
+
+
+@pytest.fixture(autouse=True)
 def no_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide the packages of reports from builds: the charts of each would take most of its time."""
     monkeypatch.setattr(page, "PACKAGES", ("no_such_package",))

@@ -10,7 +10,6 @@ Also a program: `python -m edgecompile.evaluate.emulate_avx2 ENGINE MODEL FEEDS 
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +20,7 @@ import numpy as np
 from edgecompile.engines import engine
 from edgecompile.errors import EmulationError
 from edgecompile.run_program import run_program
+from edgecompile.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from edgecompile.data.feed import Feed
@@ -69,8 +69,8 @@ def emulate(
     settings = engine(engine_name).WITHOUT_VNNI
     if qemu is None and not settings:
         raise EmulationError(NO_QEMU)
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
-        asked, answered = (Path(folder) / name for name in ("feeds.npz", "answers.npz"))
+    with scratch_folder() as folder:
+        asked, answered = (folder / name for name in ("feeds.npz", "answers.npz"))
         _write(asked, [dict(feed) for feed in feeds])
         emulator = [] if qemu is None or settings else [qemu, "-cpu", CPU]
         command: list[str | Path] = [*emulator, sys.executable, "-P", "-m", __name__]

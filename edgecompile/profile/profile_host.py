@@ -1,6 +1,5 @@
 """Time the float model, onnxruntime's dynamic int8 and the artifact on this host."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from edgecompile.profile.quantize_dynamic import model_bytes, quantize_dynamic
 from edgecompile.profile.read_profile import SCHEMA
 from edgecompile.profile.source_layers import layers_of
 from edgecompile.profile.weigh_layers import weigh_layers
+from edgecompile.scratch import scratch_folder
 from edgecompile.target import Target
 
 Number = dict[str, Any]
@@ -63,9 +63,9 @@ def profile_host(
     if reason is not None:
         numbers = [*_sizes(models), *fixed, *_unknown(reason)]
         return _profile(target, None, numbers) | weights
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
-        peer = Path(folder) / "dynamic.onnx"
-        cases = [_save(timed, Path(folder) / f"{n}.npz") for n, timed in enumerate(feeds)]
+    with scratch_folder() as folder:
+        peer = folder / "dynamic.onnx"
+        cases = [_save(timed, folder / f"{n}.npz") for n, timed in enumerate(feeds)]
         failure = quantize_dynamic(models["float"], peer)
         if failure is None:
             models = {**models, "dynamic_int8": peer}
