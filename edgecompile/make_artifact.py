@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edgecompile.data.feed import Feed
     from edgecompile.graph import FloatArray
     from edgecompile.ladder import Ask
-    from edgecompile.passes import Step
+    from edgecompile.step import Step
 
 
 @dataclass(frozen=True, slots=True)

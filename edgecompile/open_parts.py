@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edgecompile.data.dataset import Dataset
     from edgecompile.export.read_model import Source
     from edgecompile.parts import Part
-    from edgecompile.passes import Step
+    from edgecompile.step import Step
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edgecompile.graph import FloatArray
     from edgecompile.open_parts import OpenParts
     from edgecompile.parts import Part
-    from edgecompile.passes import Step
+    from edgecompile.step import Step
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,15 +79,24 @@ def _beside(source: "Source") -> set[Path]:
 
 
 def _data(recipe: Recipe) -> Iterator[tuple[tuple[str, str], Path]]:
-    from edgecompile.data.dataset import data_dir
-    from edgecompile.data.source import word_of
+    from edgecompile.data.committed import data_dir
 
     for table, key in DATA:
         given = str(getattr(getattr(recipe, table), key))
-        if given and word_of(given) is None and (table != "distill" or recipe.distils):
+        read = bool(given) and (table != "distill" or recipe.distils)
+        if read and not _is_word(given):
             yield (table, key), recipe.path(given)
     for name in COMMITTED:
         yield ("committed", name), data_dir() / name
+
+
+def _is_word(data: str) -> bool:
+    """Say whether it is no path, but a word such as "random"."""
+    if not data.isalpha():
+        return False
+    from edgecompile.data.source import word_of
+
+    return word_of(data) is not None
 
 
 def _name(path: Path, folder: Path) -> str:

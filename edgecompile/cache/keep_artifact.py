@@ -13,7 +13,7 @@ from edgecompile.cache.keep_plan import read_plan, write_plan
 from edgecompile.evaluate.accuracy import Accuracy
 from edgecompile.evaluate.emulated import Emulated
 from edgecompile.make_artifact import Artifact
-from edgecompile.passes import Step
+from edgecompile.step import Step
 from edgecompile.target import Target
 
 ANSWERS, FILE = "answers.npz", "file-"

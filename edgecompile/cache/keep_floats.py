@@ -12,8 +12,8 @@ from edgecompile.data.encoder import TOKENIZER
 from edgecompile.data.source import Source as DataSource
 from edgecompile.data.source import Stretch
 from edgecompile.parts import Part
-from edgecompile.passes import Step
 from edgecompile.prepare import Prepared
+from edgecompile.step import Step
 
 if TYPE_CHECKING:
     from edgecompile.export.read_model import Source

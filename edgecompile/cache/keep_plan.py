@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from edgecompile.cache.keep_json import read_json, write_json
-from edgecompile.passes import Step
 from edgecompile.plan import Activation, Output, Plan
+from edgecompile.step import Step
 
 NUMBERS, ARRAYS, STEPS = "plan.json", "plan.npz", "steps.json"
 VECTORED: Mapping[str, type[Activation | Output]] = {"activations": Activation, "outputs": Output}

@@ -64,11 +64,12 @@ def build(  # noqa: PLR0917 - one parameter an option
     from edgecompile import recipe as recipes
     from edgecompile.cache.open_store import open_store
     from edgecompile.cli.progress import progress
-    from edgecompile.data.source import word_of
     from edgecompile.report import terminal
 
     recipe = recipes.read(recipe_file) if recipe_file else recipes.Recipe()
     if data is not None:
+        from edgecompile.data.source import word_of
+
         place = data if word_of(data) else str(Path(data).absolute())
         recipe = replace(recipe, calibration=replace(recipe.calibration, data=place))
     if emulate is not None:

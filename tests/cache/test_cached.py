@@ -1,8 +1,10 @@
 """One function makes or takes a stage; no fault of the disk fails a build."""
 
+import contextlib
 import errno
 import os
-from collections.abc import Callable
+import shutil
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,7 +52,7 @@ def job(tmp_path: Path) -> Job:
 
 
 def test_the_same_is_made_once(job: Job) -> None:
-    """The second time it is taken, the same to the last bit, and the build says so and from when."""
+    """Then it is taken, the same to the last bit; the build says so, and from when it is."""
     assert job.run() == job.run() == [0.1, 1 / 3]
     assert job.made == 1
     ((stage, what),) = job.said
@@ -102,7 +104,7 @@ def test_what_several_stages_share_warns_with_each(tmp_path: Path) -> None:
         cache = Cache(trace, Store(tmp_path / "stages", 10**9))
         shared = cache.once(lambda: trace.say("warning", "careful"))
         for name in names:
-            cache.cached(name, name, {}, lambda: shared() or name, write_json, read_json)
+            cache.cached(name, name, {}, lambda: [shared()], write_json, read_json)
 
     run("a", "b")
     assert said == ["careful"]
@@ -138,21 +140,16 @@ def test_a_full_disk_costs_one_warning(job: Job, full: Path) -> None:
 @pytest.fixture
 def full(tmp_path: Path) -> Any:
     """Return a real file system without room, or skip where none can be mounted."""
-    import subprocess
-
     place = tmp_path / "disk"
     place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]  # noqa: S108 - no path
+    mount = [shutil.which("mount") or "mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("no file system can be mounted here")
-    with (
-        (place / "stuffing").open("wb", buffering=0) as file,
-        pytest.raises(OSError, match="No space"),
-    ):
+    with contextlib.suppress(OSError), (place / "stuffing").open("wb", buffering=0) as file:
         while True:
             file.write(b"0" * 4096)
     yield place
-    subprocess.run(["umount", str(place)], check=True)
+    subprocess.run([shutil.which("umount") or "umount", place], check=True)
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
@@ -177,5 +174,3 @@ def test_a_file_in_the_caches_place_costs_one_warning(job: Job) -> None:
     job.run()
     (line,) = job.warned()
     assert line.startswith(f"cache: {job.folder}: ")
-
-
