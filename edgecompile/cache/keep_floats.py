@@ -12,6 +12,7 @@ from edgecompile.data.encoder import TOKENIZER
 from edgecompile.data.source import Source as DataSource
 from edgecompile.data.source import Stretch
 from edgecompile.parts import Part
+from edgecompile.plan import FLOAT
 from edgecompile.prepare import Prepared
 from edgecompile.step import Step
 
@@ -65,6 +66,7 @@ def read_floats(folder: Path, source: "Source", part: str, recipe: "Recipe") -> 
         recipe=recipe,
         dense=dense,
         model=read_model(folder, "model") if pruned else dense,
+        plan=FLOAT,
         data=data,
         expected=read_answers(folder / EXPECTED),
         tokenizer=(folder / TOKENIZER).read_bytes(),
