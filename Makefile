@@ -9,7 +9,7 @@ MODEL  := models/all-MiniLM-L6-v2
 PIP    := --quiet --disable-pip-version-check --no-deps --require-hashes
 
 .PHONY: demo test test-slow test-exporters check bench bench-tasks bench-prune bench-distill \
-	bench-boards bench-npu bench-peers clean
+	bench-boards bench-npu bench-peers bench-cache clean
 
 demo: $(VENV)/.report $(MODEL)
 	@echo "building $(MODEL) for x86-64 and raspberry-pi-5"
@@ -57,6 +57,10 @@ bench-boards: $(VENV)/.test $(MODEL)
 bench-npu: $(VENV)/.test $(MODEL)
 	@$(BIN)/python benchmarks/qnn.py
 	@$(BIN)/python benchmarks/ethos_u.py
+
+# Finished stages of earlier builds: a second build, other budgets and targets, 50 kills (minutes).
+bench-cache: $(VENV)/.test $(MODEL)
+	@$(BIN)/python benchmarks/cache.py
 
 # Each peer in an environment of its own, made on first use (5 GB, some minutes).
 bench-peers: $(VENV)/.test $(MODEL)

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edgecompile import engines, fastest, files, target
+from edgecompile import engines, fastest, files, scratch, target
 from edgecompile.cache.cached import Cache
-from edgecompile.cache.inputs import read_inputs
+from edgecompile.cache.inputs import read_inputs, read_model_inputs
 from edgecompile.cache.keys import Keys
 from edgecompile.cache.store import Store
 from edgecompile.compile_target import Bundle, compile_target
@@ -53,19 +53,22 @@ def build(
     every = [board for boards in wanted for board in boards]
     for board in every:
         engines.open_toolchain(board, trace.say)
+    scratch.sweep()
+    if store is not None:
+        store.sweep()
     with files.output_folder(output):
         fitted = engines.fit_recipe(every, recipe)
         if fitted is not recipe:
             cut = f"texts are cut at {fitted.shapes.sequence[1]} tokens, as NPUs have fixed shapes"
             trace.say("warning", f"{cut}; [shapes] buckets says otherwise")
-        inputs = read_inputs(source, fitted)
         kept = store if trace.dump is None else None
+        inputs = read_inputs(source, fitted) if kept else read_model_inputs(source)
         cache = Cache(trace, kept, read=not fresh, sound=inputs.unchanged)
         outputs = any(map(engines.rounds_outputs, every))
         keys = Keys(source, "", inputs, fitted, every[0], outputs)
         for shared in share_parts(keys, cache):
             for boards in wanted:
                 folder = output / f"{shared.name}-{boards[0].folder}"
-                with files.staged_folder(folder) as scratch:
-                    bundle = compile_target(boards, shared, scratch, cache)
+                with files.staged_folder(folder) as staged:
+                    bundle = compile_target(boards, shared, staged, cache)
                 yield replace(bundle, folder=folder)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edgecompile.cache.cached import Cache
-from edgecompile.cache.inputs import read_inputs
+from edgecompile.cache.inputs import read_model_inputs
 from edgecompile.cache.keys import Keys
 from edgecompile.plan import Plan
 from edgecompile.recipe import Recipe
@@ -95,7 +95,7 @@ def prepare_parts(
     Budgets of [prune] are spent on `board`. Not `quantized`, the plan is empty.
     `outputs` says that an engine rounds what Linears give: it is observed too.
     """
-    keys = Keys(source, "", read_inputs(source, recipe), recipe, board, outputs)
+    keys = Keys(source, "", read_model_inputs(source), recipe, board, outputs)
     for shared in share_parts(keys, Cache(trace)):
         yield shared.prepared() if quantized else shared.floats()
 

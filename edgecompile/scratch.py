@@ -28,10 +28,11 @@ def scratch_folder(parent: Path | None = None, prefix: str = PREFIX) -> Iterator
         os.close(held)
 
 
-def sweep(parent: Path, prefix: str) -> list[Path]:
+def sweep(parent: Path | None = None, prefix: str = PREFIX) -> list[Path]:
     """Remove the scratch folders that killed processes of this user have left; return which."""
     gone = []
-    with suppress(OSError), os.scandir(parent) as found:
+    place = parent or Path(tempfile.gettempdir())
+    with suppress(OSError), os.scandir(place) as found:
         for entry in found:
             if not entry.name.startswith(prefix) or not entry.is_dir(follow_symlinks=False):
                 continue

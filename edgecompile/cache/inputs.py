@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,9 +36,9 @@ class Inputs:
     """
 
     model: Mapping[str, str]
-    beside: Mapping[str, str]
-    data: Mapping[str, Any]
-    stamps: Mapping[Path, tuple[int, int]]
+    beside: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    stamps: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
 
     def unchanged(self) -> bool:
         """Say whether no file was written since it was hashed."""
@@ -48,8 +48,13 @@ class Inputs:
             return False
 
 
+def read_model_inputs(source: "Source") -> Inputs:
+    """Hash the files of a model alone: what a manifest says, and no cache is asked."""
+    return Inputs({_name(path, source.folder): sha256(path) for path in _model_files(source)})
+
+
 def read_inputs(source: "Source", recipe: Recipe) -> Inputs:
-    """Hash the files of a model and of a recipe's data."""
+    """Hash all that a build reads: the files of a model, and a recipe's data."""
     model = _model_files(source)
     beside = _beside(source) - set(model)
     named = {".".join(key): path for key, path in _data(recipe)}

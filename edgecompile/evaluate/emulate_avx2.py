@@ -19,7 +19,8 @@ import numpy as np
 
 from edgecompile.engines import engine
 from edgecompile.errors import EmulationError
-from edgecompile.run_program import run_program
+from edgecompile.host import read_host
+from edgecompile.run_program import run_together
 from edgecompile.scratch import scratch_folder
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ PROGRAMS = ("qemu-x86_64", "qemu-x86_64-static")
 CPU = "Skylake-Client"
 """The last Intel client CPU before VNNI."""
 NO_QEMU = "there is no qemu-x86_64"
+MOST_PROCESSES = 4
+"""The samples are shared out among so many, each with a model of its own in memory."""
 TIME_LIMIT_S = 600
 """MiniLM takes 1 to 2 s a sample, a model of 100 million parameters 20 s."""
 
@@ -52,7 +55,7 @@ def how(qemu: str | None, engine_name: str) -> str:
         return f"{told}: {engine_name}'s int8 kernels for AVX2, no VNNI, on this host's CPU"
     if qemu is None:
         raise EmulationError(NO_QEMU)
-    first = next(iter(_run([qemu, "--version"]).splitlines()), "")
+    first = next(iter(_run([[qemu, "--version"]]).splitlines()), "")
     words = first.partition("version ")[2].split()
     version = words[0] if words else "of unknown version"
     return f"qemu-x86_64 {version}, -cpu {CPU}: AVX2, no VNNI"
@@ -65,21 +68,27 @@ def emulate(
     feeds: "Sequence[Feed]",
     time_limit_s: float = TIME_LIMIT_S,
 ) -> "list[list[FloatArray]]":
-    """Return all outputs for each feed, on one thread; raise EmulationError where none came."""
+    """Return all outputs for each feed, each on one thread; EmulationError where none came."""
     settings = engine(engine_name).WITHOUT_VNNI
     if qemu is None and not settings:
         raise EmulationError(NO_QEMU)
+    emulator = [] if qemu is None or settings else [qemu, "-cpu", CPU]
+    count = min(read_host().threads, len(feeds), MOST_PROCESSES)
+    answers: list[list[FloatArray]] = [[] for _ in feeds]
     with scratch_folder() as folder:
-        asked, answered = (folder / name for name in ("feeds.npz", "answers.npz"))
-        _write(asked, [dict(feed) for feed in feeds])
-        emulator = [] if qemu is None or settings else [qemu, "-cpu", CPU]
-        command: list[str | Path] = [*emulator, sys.executable, "-P", "-m", __name__]
-        command += [engine_name, artifact, asked, answered]
-        _run(command, time_limit_s, settings)
-        if not answered.is_file():
-            msg = f"{Path(command[0]).name} ended without an answer"
-            raise EmulationError(msg)
-        return [list(row.values()) for row in _read(answered)]
+        places = [(folder / f"feeds{n}.npz", folder / f"answers{n}.npz") for n in range(count)]
+        commands: list[list[str | Path]] = []
+        for number, place in enumerate(places):
+            _write(place[0], [dict(feed) for feed in feeds[number::count]])
+            program = [*emulator, sys.executable, "-P", "-m", __name__]
+            commands.append([*program, engine_name, artifact, *place])
+        _run(commands, time_limit_s, settings)
+        for number, (_, answered) in enumerate(places):
+            if not answered.is_file():
+                msg = f"{Path(commands[0][0]).name} ended without an answer"
+                raise EmulationError(msg)
+            answers[number::count] = [list(row.values()) for row in _read(answered)]
+    return answers
 
 
 def main(engine_name: str, artifact: str, asked: str, answered: str) -> None:
@@ -90,19 +99,21 @@ def main(engine_name: str, artifact: str, asked: str, answered: str) -> None:
 
 
 def _run(
-    command: Sequence[str | Path],
+    commands: Sequence[Sequence[str | Path]],
     time_limit_s: float = TIME_LIMIT_S,
     settings: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
-    """Return what a program prints; raise the last line of its complaint, or its signal."""
-    done = run_program(command, time_limit_s, EmulationError, {**os.environ, **settings})
-    if done.returncode == 0:
-        return done.stdout
-    # qemu first warns of what the CPU has and its emulation has not.
-    lines = [line for line in done.stderr.strip().splitlines() if "warning:" not in line]
-    what = lines[-1].strip()[:300] if lines else f"exit status {done.returncode}"
-    msg = f"{Path(command[0]).name} failed: {what}"
-    raise EmulationError(msg)
+    """Return what the first program prints; raise a failed one's last complaint, or its signal."""
+    environment = {**os.environ, **settings}
+    every = run_together(commands, time_limit_s, EmulationError, environment)
+    for done in every:
+        if done.returncode:
+            # qemu first warns of what the CPU has and its emulation has not.
+            said = [line for line in done.stderr.strip().splitlines() if "warning:" not in line]
+            what = said[-1].strip()[:300] if said else f"exit status {done.returncode}"
+            msg = f"{Path(commands[0][0]).name} failed: {what}"
+            raise EmulationError(msg)
+    return every[0].stdout
 
 
 def _write(path: Path, rows: Sequence[Mapping[Any, np.ndarray[Any, Any]]]) -> None:
