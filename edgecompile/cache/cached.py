@@ -87,6 +87,7 @@ class Cache:
         return ask
 
     def _find(self, store: Store, name: str, what: str, read: Callable[[Path], T]) -> T | None:
+        entry = None
         try:
             entry = store.open(name)
             if entry is None:
@@ -96,7 +97,10 @@ class Cache:
             self._say(WARNING, f"cache: {store.folder / name}: {error}; it is made again")
             return None
         except OSError as error:
-            self._say(WARNING, f"cache: {_told(error, store)}; it is made again")
+            if entry is None or entry.stands():
+                self._say(WARNING, f"cache: {_told(error, store)}; it is made again")
+            return None
+        if not entry.stands():  # what was read may be half of it, half of another
             return None
         self._say("cached", f"{what}, made {entry.made}")
         self._warn(entry.warnings)

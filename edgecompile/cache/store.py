@@ -33,11 +33,19 @@ class DamagedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry that was read and verified: its folder, when it was made, what was warned of."""
+    """An entry that was verified: its folder, when it was made, what was warned of."""
 
     folder: Path
+    inode: int
     made: str
     warnings: Sequence[str]
+
+    def stands(self) -> bool:
+        """Say whether it is still there: meanwhile it may be evicted, or made anew."""
+        try:
+            return self.folder.stat().st_ino == self.inode
+        except OSError:
+            return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +151,7 @@ def _seal(folder: Path, warnings: Sequence[str]) -> None:
 
 def _verified(folder: Path) -> Entry:
     """Return an entry; ValueError, say, where its record or a file is not what was written."""
+    inode = folder.stat().st_ino
     seal, _, text = (folder / RECORD).read_text(encoding="utf-8").partition("\n")
     if hashlib.sha256(text.rstrip("\n").encode()).hexdigest() != seal:
         raise ValueError(CHANGED.format(RECORD))
@@ -152,4 +161,4 @@ def _verified(folder: Path) -> Entry:
         same = NAME.fullmatch(name) and not path.is_symlink() and path.stat().st_size == size
         if not same or sha256(path) != digest:
             raise ValueError(CHANGED.format(name))
-    return Entry(folder, record["made"], record["warnings"])
+    return Entry(folder, inode, record["made"], record["warnings"])
