@@ -102,7 +102,7 @@ class Cache:
             return None
         if not entry.stands():  # what was read may be half of it, half of another
             return None
-        self._say("cached", f"{what}, made {entry.made}")
+        self._say("cached", f"{what}, made {_minute(entry.made)}")
         self._warn(entry.warnings)
         return value
 
@@ -147,3 +147,7 @@ class Cache:
 
 def _told(error: OSError, store: Store) -> str:
     return f"{error.filename or store.folder}: {error.strerror or error}"
+
+
+def _minute(made: str) -> str:
+    return f"{made[:16].replace('T', ' ')} UTC"
