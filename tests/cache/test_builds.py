@@ -19,6 +19,7 @@ from edgecompile.recipe import (
     CalibrationTable,
     GateTable,
     ProfileTable,
+    PruneTable,
     QuantizeTable,
     Recipe,
     ShapesTable,
@@ -27,6 +28,7 @@ from edgecompile.recipe import (
 QUICK = Recipe(
     profile=ProfileTable(sequence=(8,), repeats=1), gate=GateTable(cosine_mean=0.9, signal=0.5)
 )
+LOOSE = GateTable(cosine_mean=0.0, signal=0.0)
 TARGET, OTHER, HERE = "aarch64", "raspberry-pi-5", "x86-64"
 """Two boards, whose artifacts are not timed here, and this computer."""
 ALL = ["float", "plan", "artifact", "bundle", "report"]
@@ -159,6 +161,19 @@ def test_a_table_touches_what_reads_it(table: str, builder: Builder) -> None:
     assert builder.made == []
     for name in ("model.onnx", "golden.npz", "samples.json"):
         assert fresh.manifest["files"][name] == bundle.manifest["files"][name]
+
+
+def test_pruning_is_not_done_again(builder: Builder) -> None:
+    """What was cut and repaired is taken where other numbers are to be rounded, the same."""
+    pruned = dataclasses.replace(QUICK, prune=PruneTable(ffn=0.25, samples=16), gate=LOOSE)
+    builder.run(recipe=pruned)
+    recipe = dataclasses.replace(pruned, quantize=QuantizeTable(equalise=False))
+    (taken,) = builder.run(recipe=recipe)
+    assert builder.made == ["plan", "artifact", "bundle"]
+    (fresh,) = builder.run(recipe=recipe, fresh=True)
+    for key in ("pruning", "accuracy", "quantization", "golden"):
+        assert taken.manifest[key] == fresh.manifest[key]
+    assert taken.manifest["files"]["model.onnx"] == fresh.manifest["files"]["model.onnx"]
 
 
 def edit_weights(model: Path) -> None:
