@@ -65,7 +65,8 @@ class Cache:
             return found
         with self._listening() as warnings:
             value = make()
-        self._keep(self.store, name, lambda folder: write(value, folder), list(warnings))
+        if self.store is not None:  # it was not given up meanwhile
+            self._keep(self.store, name, lambda folder: write(value, folder), list(warnings))
         return value
 
     def once(self, make: Callable[[], T]) -> Callable[[], T]:
@@ -98,7 +99,7 @@ class Cache:
             return None
         except OSError as error:
             if entry is None or entry.stands():
-                self._say(WARNING, f"cache: {_told(error, store)}; it is made again")
+                self._give_up(f"cache: {_told(error, store)}; the build goes on without it")
             return None
         if not entry.stands():  # what was read may be half of it, half of another
             return None
@@ -110,14 +111,17 @@ class Cache:
         self, store: Store, name: str, write: Callable[[Path], None], warnings: Sequence[str]
     ) -> None:
         if not self.sound():
-            self._say(WARNING, "cache: an input was changed during the build; nothing is kept")
-            self.store = None
+            self._give_up("cache: an input was changed during the build; nothing is kept")
             return
         try:
             store.keep(name, write, warnings)
         except OSError as error:
-            self._say(WARNING, f"cache: {_told(error, store)}; the build goes on without it")
-            self.store = None
+            self._give_up(f"cache: {_told(error, store)}; the build goes on without it")
+
+    def _give_up(self, why: str) -> None:
+        """Go on without a cache: one line says why, however many stages there are."""
+        self._say(WARNING, why)
+        self.store = None
 
     def _say(self, stage: str, what: str) -> None:
         """Tell of the cache itself: no stage inherits that."""

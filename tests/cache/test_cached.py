@@ -168,6 +168,23 @@ def test_a_place_that_cannot_be_written_costs_one_warning(
     ]
 
 
+def test_a_place_that_cannot_be_read_costs_one_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many stages a build has."""
+
+    def refuse(self: Store, _name: str) -> None:
+        raise OSError(errno.EACCES, "Permission denied", str(self.folder))
+
+    monkeypatch.setattr(Store, "open", refuse)
+    said: list[str] = []
+    trace = Trace(say=lambda _stage, what: said.append(what))
+    cache = Cache(trace, Store(tmp_path, 10**9))
+    for stage in ("float", "plan"):
+        assert cache.cached(stage, stage, {}, list, write_json, read_json) == []
+    assert said == [f"cache: {tmp_path}: Permission denied; the build goes on without it"]
+
+
 def test_a_file_in_the_caches_place_costs_one_warning(job: Job) -> None:
     """The same without a trick."""
     job.folder.write_text("")
