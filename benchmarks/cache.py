@@ -26,7 +26,8 @@ from running import ROOT, machine, options, run, save
 from safetensors.numpy import save_file
 
 from edgecompile.bundles.read_bundle import read_bundle
-from edgecompile.cache.store import DamagedError, Store
+from edgecompile.cache.store import Store
+from edgecompile.errors import DamagedError
 from edgecompile.files import sha256, write_json
 
 MODEL = ROOT / "models" / "all-MiniLM-L6-v2"

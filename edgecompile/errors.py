@@ -78,6 +78,10 @@ class CacheError(EdgeCompileError):
     """A cache of finished stages that is asked to be what it cannot be."""
 
 
+class DamagedError(CacheError):
+    """An entry of the cache whose files are not those that were written: it is made again."""
+
+
 class ToolchainError(EdgeCompileError):
     """A vendor's compiler that cannot be had, does not run, or gave no sound artifact."""
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PREFIX = "edgecompile-scratch-"
+POSIX = os.name == "posix"
+"""Elsewhere folders have no locks: then what a killed process leaves is not swept."""
 
 
 @contextmanager
@@ -25,12 +27,15 @@ def scratch_folder(parent: Path | None = None, prefix: str = PREFIX) -> Iterator
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        os.close(held)
+        if held is not None:
+            os.close(held)
 
 
 def sweep(parent: Path | None = None, prefix: str = PREFIX) -> list[Path]:
     """Remove the scratch folders that killed processes of this user have left; return which."""
-    gone = []
+    gone: list[Path] = []
+    if not POSIX:
+        return gone
     place = parent or Path(tempfile.gettempdir())
     with suppress(OSError), os.scandir(place) as found:
         for entry in found:
@@ -48,10 +53,12 @@ def sweep(parent: Path | None = None, prefix: str = PREFIX) -> list[Path]:
     return gone
 
 
-def _make(parent: Path, prefix: str) -> tuple[Path, int]:
+def _make(parent: Path, prefix: str) -> tuple[Path, int | None]:
     """Make a folder and hold it; another one where a sweep was quicker than the lock."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        if not POSIX:
+            return folder, None
         with suppress(FileNotFoundError, BlockingIOError):
             held = _hold(folder, alone=False)
             if folder.is_dir():

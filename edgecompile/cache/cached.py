@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edgecompile.cache.digest import digest
-from edgecompile.cache.store import DamagedError, Store
+from edgecompile.cache.store import Store
+from edgecompile.errors import DamagedError
 from edgecompile.trace import Trace
 
 T = TypeVar("T")

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from edgecompile.attempt import Attempt
-from edgecompile.cache.arrays import read_answers, write_answers
 from edgecompile.cache.keep_json import read_json, write_json
 from edgecompile.cache.keep_plan import read_plan, write_plan
 from edgecompile.evaluate.accuracy import Accuracy
 from edgecompile.evaluate.emulated import Emulated
 from edgecompile.make_artifact import Artifact
+from edgecompile.rows_file import read_answers, write_answers
 from edgecompile.step import Step
 from edgecompile.target import Target
 

@@ -5,7 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgecompile.cache.arrays import Rows, read_answers, write_answers, write_rows
 from edgecompile.cache.keep_model import read_model, write_model
 from edgecompile.data.dataset import Dataset
 from edgecompile.data.encoder import TOKENIZER
@@ -14,6 +13,7 @@ from edgecompile.data.source import Stretch
 from edgecompile.parts import Part
 from edgecompile.plan import FLOAT
 from edgecompile.prepare import Prepared
+from edgecompile.rows_file import Rows, read_answers, write_answers, write_rows
 from edgecompile.step import Step
 
 if TYPE_CHECKING:

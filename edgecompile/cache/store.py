@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from edgecompile.errors import DamagedError
 from edgecompile.files import sha256
 from edgecompile.scratch import scratch_folder, sweep
 
@@ -25,10 +26,6 @@ NEW = ".new-"
 CHANGED = "{} is not what was written"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 """Of entries and of their files."""
-
-
-class DamagedError(Exception):
-    """An entry whose files are not those that were written."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,7 @@
 
 An engine that can be told so takes them on this CPU. For others qemu-x86_64 emulates such a CPU: it
 runs this host's own Python and runtime as they are; they choose their kernels by CPUID, which qemu
-answers. Its vpmaddubsw saturates as a real AVX2's does.
-
-Also a program: `python -m edgecompile.evaluate.emulate_avx2 ENGINE MODEL FEEDS ANSWERS`.
+answers. Its vpmaddubsw saturates as a real AVX2's does. What runs there is answer_feeds.py.
 """
 
 import os
@@ -13,13 +11,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from edgecompile.engines import engine
 from edgecompile.errors import EmulationError
 from edgecompile.host import read_host
+from edgecompile.rows_file import read_answers, write_rows
 from edgecompile.run_program import run_together
 from edgecompile.scratch import scratch_folder
 
@@ -27,6 +24,7 @@ if TYPE_CHECKING:
     from edgecompile.data.feed import Feed
     from edgecompile.graph import FloatArray
 
+CHILD = "edgecompile.evaluate.answer_feeds"
 PROGRAMS = ("qemu-x86_64", "qemu-x86_64-static")
 """What Debian's qemu-user and qemu-user-static install."""
 CPU = "Skylake-Client"
@@ -79,23 +77,16 @@ def emulate(
         places = [(folder / f"feeds{n}.npz", folder / f"answers{n}.npz") for n in range(count)]
         commands: list[list[str | Path]] = []
         for number, place in enumerate(places):
-            _write(place[0], [dict(feed) for feed in feeds[number::count]])
-            program = [*emulator, sys.executable, "-P", "-m", __name__]
+            write_rows(place[0], feeds[number::count])
+            program = [*emulator, sys.executable, "-P", "-m", CHILD]
             commands.append([*program, engine_name, artifact, *place])
         _run(commands, time_limit_s, settings)
         for number, (_, answered) in enumerate(places):
             if not answered.is_file():
                 msg = f"{Path(commands[0][0]).name} ended without an answer"
                 raise EmulationError(msg)
-            answers[number::count] = [list(row.values()) for row in _read(answered)]
+            answers[number::count] = read_answers(answered)
     return answers
-
-
-def main(engine_name: str, artifact: str, asked: str, answered: str) -> None:
-    """Answer each feed of one .npz into another."""
-    run = engine(engine_name).runner(Path(artifact), 1)
-    answers = [run(feed) for feed in _read(Path(asked))]
-    _write(Path(answered), [dict(enumerate(row)) for row in answers])
 
 
 def _run(
@@ -114,23 +105,3 @@ def _run(
             msg = f"{Path(commands[0][0]).name} failed: {what}"
             raise EmulationError(msg)
     return every[0].stdout
-
-
-def _write(path: Path, rows: Sequence[Mapping[Any, np.ndarray[Any, Any]]]) -> None:
-    """Write each row's arrays as NNN/NAME."""
-    arrays = {f"{n:03}/{name}": array for n, row in enumerate(rows) for name, array in row.items()}
-    np.savez(path, **arrays)  # type: ignore[arg-type]
-
-
-def _read(path: Path) -> list[dict[str, np.ndarray[Any, Any]]]:
-    """Read them again, in their order."""
-    rows: dict[str, dict[str, np.ndarray[Any, Any]]] = {}
-    with np.load(path, allow_pickle=False) as archive:
-        for key in archive.files:
-            number, _, name = key.partition("/")
-            rows.setdefault(number, {})[name] = archive[key]
-    return [rows[number] for number in sorted(rows)]
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edgecompile.cache.store import DamagedError, Store
+from edgecompile.cache.store import Store
+from edgecompile.errors import DamagedError
 
 BIG = 10**9
 
