@@ -66,10 +66,10 @@ def build(
         kept = store if trace.dump is None else None
         inputs = read_inputs(source, fitted) if kept else read_model_inputs(source)
         cache = Cache(trace, kept, read=not fresh, sound=inputs.unchanged)
-        outputs = any(map(engines.rounds_outputs, every))
-        keys = Keys(source, "", inputs, fitted, every[0], outputs)
-        for shared in share_parts(keys, cache):
+        keys = Keys(source, "", inputs, fitted, every[0])
+        for part in share_parts(keys, cache):
             for boards in wanted:
+                shared = part[any(map(engines.rounds_outputs, boards))]
                 folder = output / f"{shared.name}-{boards[0].folder}"
                 with files.staged_folder(folder) as staged:
                     bundle = compile_target(boards, shared, staged, cache)

@@ -95,13 +95,17 @@ def prepare_parts(
     Budgets of [prune] are spent on `board`. Not `quantized`, the plan is empty.
     `outputs` says that an engine rounds what Linears give: it is observed too.
     """
-    keys = Keys(source, "", read_model_inputs(source), recipe, board, outputs)
-    for shared in share_parts(keys, Cache(trace)):
-        yield shared.prepared() if quantized else shared.floats()
+    keys = Keys(source, "", read_model_inputs(source), recipe, board)
+    for part in share_parts(keys, Cache(trace)):
+        yield part[outputs].prepared() if quantized else part[outputs].floats()
 
 
-def share_parts(keys: Keys, cache: Cache) -> Iterator[Shared]:
-    """Say which parts a model has; `keys` are those of a model without parts."""
+def share_parts(keys: Keys, cache: Cache) -> Iterator[Mapping[bool, Shared]]:
+    """Say which parts a model has; `keys` are those of a model without parts.
+
+    Each is there without and with what Linears give in its plan: what one target's engine asks for
+    changes nothing of another's.
+    """
     from edgecompile.cache.keep_json import read_json, write_json
     from edgecompile.open_parts import OpenParts
 
@@ -112,8 +116,12 @@ def share_parts(keys: Keys, cache: Cache) -> Iterator[Shared]:
     for index, name in enumerate(names):
         own = replace(keys, part=name)
         floats = cache.once(partial(_floats, parts, index, own, cache))
-        prepared = cache.once(partial(_prepared, floats, own, cache))
-        yield Shared("-".join(filter(None, (keys.source.name, name))), own, floats, prepared)
+        shown = "-".join(filter(None, (keys.source.name, name)))
+        planned = {outputs: replace(own, outputs=outputs) for outputs in (False, True)}
+        yield {
+            outputs: Shared(shown, of, floats, cache.once(partial(_prepared, floats, of, cache)))
+            for outputs, of in planned.items()
+        }
 
 
 def _floats(parts: "OpenParts", index: int, keys: Keys, cache: Cache) -> Prepared:

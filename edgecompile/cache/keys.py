@@ -32,14 +32,17 @@ OF_PLAN = ("scheme", "ranges", "rounding", "equalise", "bias_correction")
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The keys of one part of a model; `spent_on` is the target of [prune]'s budgets."""
+    """The keys of one part of a model.
+
+    `spent_on` is the target of [prune]'s budgets; `outputs` says that what Linears give is planned.
+    """
 
     source: "Source"
     part: str
     inputs: Inputs
     recipe: Recipe
     spent_on: Target | None
-    outputs: bool
+    outputs: bool = False
 
     def floats(self) -> Key:
         """Return the key of the pruned float model, its data and the dense one's answers."""

@@ -29,7 +29,7 @@ QUICK = Recipe(
     profile=ProfileTable(sequence=(8,), repeats=1), gate=GateTable(cosine_mean=0.9, signal=0.5)
 )
 LOOSE = GateTable(cosine_mean=0.0, signal=0.0)
-TARGET, OTHER, HERE = "aarch64", "raspberry-pi-5", "x86-64"
+TARGET, OTHER, HERE = "aarch64", "raspberry-pi-3", "x86-64"
 """Two boards, whose artifacts are not timed here, and this computer."""
 ALL = ["float", "plan", "artifact", "bundle", "report"]
 """The stages of a build for one target."""
