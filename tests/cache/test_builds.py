@@ -278,6 +278,26 @@ def test_a_dump_makes_every_graph(builder: Builder, tmp_path: Path) -> None:
     assert len(list((tmp_path / "dump").glob("*.onnx"))) == builder.steps
 
 
+def test_taking_a_bundle_loads_no_graph_library(builder: Builder, tmp_path: Path) -> None:
+    """Importing onnx_ir takes longer than all the rest of a second build."""
+    recipe = tmp_path / "edgecompile.toml"
+    recipe.write_text("[profile]\nsequence = [8]\nrepeats = 1\n[gate]\ncosine_mean = 0.9\n")
+    code = (
+        "import sys; from edgecompile.cli.main import cli; cli(standalone_mode=False);"
+        "print([name for name in ('onnx', 'onnx_ir') if name in sys.modules])"
+    )
+    command = [
+        sys.executable, "-c", code, "build", builder.model, "-t", TARGET, "--json",
+        "--recipe", recipe, "-o", tmp_path / "dist",
+    ]  # fmt: skip
+    place = os.environ | {"EDGECOMPILE_STAGES": str(builder.store.folder)}
+    loaded = []
+    for _ in range(2):
+        done = subprocess.run(command, env=place, capture_output=True, text=True, check=True)
+        loaded.append(done.stdout.splitlines()[-1])
+    assert loaded == ["['onnx', 'onnx_ir']", "[]"]
+
+
 def test_two_builds_at_once_share_a_cache(builder: Builder, tmp_path: Path) -> None:
     """Both succeed with the same artifact, even into the same folder, and nothing is left over."""
     recipe = tmp_path / "edgecompile.toml"
