@@ -35,4 +35,4 @@ def with_energy(
 
 
 def _of(number: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(number.get(key) for key in ("sequence", "phase", "threads"))
+    return tuple(number.get(key) for key in ("model", "sequence", "phase", "threads"))

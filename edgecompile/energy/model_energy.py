@@ -17,7 +17,9 @@ LATENCY = ("latency_p50", "latency")
 
 
 def model_energy(numbers: "Sequence[Number]", power: Power | None, cores: int) -> "list[Number]":
-    """Return a modelled energy for each of the artifact's known latencies; none without [power].
+    """Return a modelled energy for each model's known latencies; none without [power].
+
+    Float's and the artifact's together say what compression saves: the same board, the same watts.
 
     E = t x W, W = idle + (load - idle) / cores for each busy core: the whole board's share of the
     time, its idle watts included. Errors of t and W are independent, so their relative bands add in
@@ -28,7 +30,7 @@ def model_energy(numbers: "Sequence[Number]", power: Power | None, cores: int) -
     return [
         _energy(number, power, cores)
         for number in numbers
-        if number["name"] in LATENCY and number["model"] == "artifact" and number["value"]
+        if number["name"] in LATENCY and number["value"]
     ]
 
 
@@ -48,8 +50,11 @@ def _energy(latency: "Number", power: Power, cores: int) -> "Number":
             f"{latency['kind']} latency x {watts:.2f} W of the board, {threads} of {cores} cores"
             f" busy; watts +-{WATTS_BAND:.0%}; {power.source}"
         ),
-        "model": "artifact",
+        "model": latency["model"],
         **where,
+        "watts": round(watts, 3),
+        "time_low": round(1 - below, 4),
+        "time_high": round(1 + above, 4),
         "low": _round(joules * max(0.0, 1 - math.hypot(WATTS_BAND, below))),
         "high": _round(joules * (1 + math.hypot(WATTS_BAND, above))),
     }

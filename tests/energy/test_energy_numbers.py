@@ -45,10 +45,22 @@ def test_bands_combine() -> None:
 
 
 def test_there_is_no_energy_without_a_latency_or_watts() -> None:
-    """Null stays unknown, other models are not ours, a target without [power] has none."""
+    """Null stays unknown, a target without [power] has none."""
     unknown = LATENCY | {"value": None, "kind": None}
-    assert model_energy([unknown, LATENCY | {"model": "float"}], PI_5, 4) == []
+    assert model_energy([unknown], PI_5, 4) == []
     assert model_energy([LATENCY], None, 4) == []
+
+
+def test_floats_energy_stands_beside_the_artifacts() -> None:
+    """By its own time on the same board; a meter that measured the artifact changes only that."""
+    float_latency = LATENCY | {"model": "float", "value": 172.0, "low": 103.2, "high": 240.8}
+    profile = {"numbers": [LATENCY, float_latency]}
+    measured = measured_energy({"energy": METERED})
+    for metered, kind in (((), "modelled"), (measured, "measured")):
+        found = with_energy(profile, target.load("raspberry-pi-5"), metered)
+        energies = {n["model"]: n for n in found["numbers"] if n["name"] == "energy"}
+        assert energies["float"]["value"] == pytest.approx(0.172 * 4.525, rel=1e-3)
+        assert (energies["float"]["kind"], energies["artifact"]["kind"]) == ("modelled", kind)
 
 
 def test_every_board_with_watts_has_a_source_and_cores() -> None:

@@ -6,7 +6,10 @@ from edgecompile.report.html.rows import Row, band
 from edgecompile.report.html.theme import MODELS
 
 SPENT = ("energy", "carbon")
-SAME = ("value", "low", "high", "kind", "how", "model", "repeats", "confidence", "when", "noisy")
+SAME = (
+    "value", "low", "high", "kind", "how", "model", "repeats", "confidence", "when", "noisy",
+    "watts", "time_low", "time_high",
+)  # fmt: skip
 """What may differ between the rows of one case."""
 COUNTS = {"sequence": "tokens", "threads": "threads"}
 """The keys that count something, and what."""
@@ -54,12 +57,16 @@ def _title(row: Row) -> str:
 
 
 def _saved(rows: list[Row]) -> str:
-    """Return what of float's is saved, with the band that both together give."""
+    """Return what of float's is saved, with the band that both together give.
+
+    Of two energies that were modelled with the same watts, only the times' bands count: what the
+    watts are off, both are off alike.
+    """
     by_model = {row["model"]: row for row in rows}
     before, after = by_model.get("float"), by_model.get("artifact")
     if before is None or after is None or not before["value"]:
         return ""
-    (low, high), (least, most) = band(before), band(after)
+    (low, high), (least, most) = _time_bands(before, after) or (band(before), band(after))
     saved = 1 - after["value"] / before["value"]
     if low <= 0 or (low, high, least, most) == (
         before["value"],
@@ -69,3 +76,13 @@ def _saved(rows: list[Row]) -> str:
     ):
         return f"{saved:.0%} saved"
     return f"{saved:.0%} saved ({1 - most / low:.0%} to {1 - least / high:.0%})"
+
+
+def _time_bands(before: Row, after: Row) -> tuple[tuple[float, float], ...] | None:
+    """Return the bands of two energies if their watts, the same of both, were exact; else None."""
+    keys = ("watts", "time_low", "time_high")
+    told = [row.get(key) for row in (before, after) for key in keys]
+    if not all(type(n) in {int, float} for n in told) or before["watts"] != after["watts"]:
+        return None
+    low, high = keys[1:]
+    return tuple((row["value"] * row[low], row["value"] * row[high]) for row in (before, after))
