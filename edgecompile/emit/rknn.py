@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from edgecompile.graph import FloatArray
     from edgecompile.plan import Plan
     from edgecompile.rockchip.compile_encoder import Wish
+    from edgecompile.rockchip.read_log import Report
     from edgecompile.target import Target
 
 TOOLCHAIN = "rknn"
@@ -48,6 +49,8 @@ JUDGES = 32
 """Golden samples that judge: the simulator takes some tenths of a second for each."""
 CALIBRATE = 32
 """Samples that the vendor's quantizer observes: more change nothing on MiniLM."""
+ON_CPU = "on_cpu"
+"""Key of a target's `chip`: operators, in the vendor's names, that its NPU is known not to have."""
 NARROW = ("Conv",)
 """What is int8 in profile `accurate`, in the vendor's names: Linears. Attention in 8 bits would
 cost MiniLM 0.0005, and 0.005 on the RK3566, which has no operator for it as a whole."""
@@ -69,8 +72,8 @@ def write(
 ) -> list[str]:
     """Write the parts; return the names of their files, the one to run first at the front.
 
-    Raises UnsupportedError where the NPU does not take what holds the weights, ToolchainError where
-    the compiler fails, or its artifact is not what it should be.
+    Raises UnsupportedError where the NPU does not take an operator, ToolchainError where the
+    compiler fails, or its artifact is not what it should be.
     """
     from edgecompile.facts import PROFILE, TEXT_AXES
     from edgecompile.graph import sizes
@@ -78,7 +81,6 @@ def write(
     from edgecompile.rockchip import run_parts
     from edgecompile.rockchip.compile_encoder import compile_encoder
     from edgecompile.rockchip.finish_bundle import describe
-    from edgecompile.rockchip.read_log import products
 
     del one_file_bytes
     parts = {part: cut_part(model, part) for part in (EMBED, ENCODER, POOL)}
@@ -91,12 +93,7 @@ def write(
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
         file = Path(scratch) / _save(encoder, Path(scratch), "encoder.onnx", {})
         report = compile_encoder(file, wish, samples, folder)
-    if left := [operator for operator in report.on_cpu if products(operator)]:
-        msg = (
-            f"rknn: the NPU does not take '{left[0].name}' ({left[0].kind}), which holds weights;"
-            " choose another target for this model"
-        )
-        raise UnsupportedError(msg)
+    _check_places(report, chip_of(model).get(ON_CPU, "").split(","))
     axes = json.loads(model.metadata_props.get(TEXT_AXES, "{}"))
     about = {
         **wish.request,
@@ -110,6 +107,25 @@ def write(
     program = Path(run_parts.__file__)
     shutil.copyfile(program, folder / program.name)
     return [*names, run_parts.ENCODER, run_parts.ABOUT, program.name]
+
+
+def chip_of(model: "ir.Model") -> dict[str, str]:
+    """Return what the target's file says of the chip."""
+    from edgecompile.facts import CHIP
+
+    return dict(part.split("=", 1) for part in model.metadata_props.get(CHIP, "").split())
+
+
+def _check_places(report: "Report", known: "Sequence[str]") -> None:
+    """Refuse what the NPU leaves to the CPU, but for what the target's file knows to be so."""
+    left = [operator for operator in report.on_cpu if operator.kind not in known]
+    if left:
+        more = f" and {len(left) - 1} more" if len(left) > 1 else ""
+        msg = (
+            f"rknn: the NPU does not take '{left[0].name}' ({left[0].kind}){more}, and nothing may"
+            " run on the CPU; choose another target for this model"
+        )
+        raise UnsupportedError(msg)
 
 
 def _save(model: "ir.Model", folder: Path, name: str, metadata: Mapping[str, str]) -> str:
@@ -127,11 +143,11 @@ def _save(model: "ir.Model", folder: Path, name: str, metadata: Mapping[str, str
 
 def _wish(model: "ir.Model", encoder: "ir.Model", *, quantized: bool) -> "Wish":
     """Say what is compiled."""
-    from edgecompile.facts import CHIP, PROFILE
+    from edgecompile.facts import PROFILE
     from edgecompile.rockchip.compile_encoder import Wish
 
     inputs = [str(value.name) for value in encoder.graph.inputs]
-    chip = dict(part.split("=", 1) for part in model.metadata_props.get(CHIP, "").split())
+    chip = {key: value for key, value in chip_of(model).items() if key != ON_CPU}
     narrow = None if model.metadata_props.get(PROFILE) == "fast" else NARROW
     return Wish(chip, inputs, narrow, quantized)
 

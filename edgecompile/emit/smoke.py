@@ -2,7 +2,7 @@
 """Check this bundle on this machine: python smoke.py
 
 Needs Python 3.9 or newer (3.10 for .tflite), numpy and the engine's runtime (onnxruntime, openvino,
-ai-edge-litert or tflite-runtime), and nothing else. It verifies the files' hashes, runs the golden
+ai-edge-litert, ...: PACKAGES), and nothing else. It verifies the files' hashes, runs the golden
 inputs, compares with the float model's answers, measures latency, and writes measured.json. Exit
 code 0: all is well. 1: something is not, and the line says what.
 """
@@ -178,6 +178,50 @@ class Qnn:
         return run
 
 
+class Rknn:
+    """How Rockchip's NPU does, by rknn-toolkit-lite2; what is before and behind it, onnxruntime."""
+
+    def __init__(self):
+        """Import both."""
+        from importlib.metadata import version
+
+        import onnxruntime
+        from rknnlite.api import RKNNLite
+
+        self.host, self.module = onnxruntime, RKNNLite
+        self.version = version("rknn-toolkit-lite2")
+
+    def open(self, path, threads):
+        """Return a function (names of outputs, feed) -> arrays; the NPU has threads of its own."""
+        npu = self.module()
+        check(npu.load_rknn(str(FOLDER / "encoder.rknn")) == 0)
+        check(npu.init_runtime() == 0)
+        sys.path.insert(0, str(FOLDER))  # python -I leaves it out
+        opened = importlib.import_module("run_parts").open_parts(
+            self.host, Path(path).parent, threads, lambda batch: [encode(npu, one) for one in batch]
+        )
+
+        def run(names, feed):
+            (answers,) = opened([feed])
+            return [answers[name] for name in names or answers]
+
+        return run
+
+
+def encode(npu, arrays):
+    """Let the NPU run once."""
+    answers = npu.inference(inputs=arrays)
+    check(answers is not None)
+    return answers
+
+
+def check(done):
+    """Raise where rknn-toolkit-lite2 says that something failed; it prints why itself."""
+    if not done:
+        msg = "the NPU's driver or librknnrt.so refuses it: its own lines are above"
+        raise RuntimeError(msg)
+
+
 def qnn_version():
     """Return the version of onnxruntime-qnn."""
     from importlib.metadata import version
@@ -198,11 +242,12 @@ PACKAGES = {
     "ethos_u": "ai-edge-litert",
     "litert": "ai-edge-litert",
     "qnn": "onnxruntime-qnn",
+    "rknn": "rknn-toolkit-lite2",
     "tflite_runtime": "tflite-runtime",
 }
 """What pip calls an engine that it calls otherwise."""
-NUMPY = {"tflite_runtime": "'numpy<2'"}
-"""Which numpy an engine wants, if not any."""
+NUMPY = {"rknn": "numpy onnxruntime", "tflite_runtime": "'numpy<2'"}
+"""What an engine wants beside itself, if not just any numpy."""
 
 
 def check_python(engine):

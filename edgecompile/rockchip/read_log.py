@@ -10,13 +10,13 @@ from dataclasses import dataclass
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 STAMP = re.compile(r"^[A-Z] RKNN: \[[0-9:.]+\] ")
 ROW = re.compile(
-    r"^\d+ +(?P<kind>\S+) +(?P<format>\S+) +(?P<place>CPU|NPU|GPU) +(?P<read>\S+) +(?P<made>\S+)"
-    r" +(?P<cycles>\d+/\d+/\d+) +\S+ +(?P<name>\S+)"
+    r"^(?P<number>\d+) +(?P<kind>\S+) +(?P<format>\S+) +(?P<place>CPU|NPU|GPU)"
+    r" +(?P<read>\S+) +(?P<made>\S+) +(?P<cycles>\d+/\d+/\d+) +\S+ +(?P<name>\S+)"
 )
 """A line of the table "Network Layer Information Table"."""
 MEMORY = re.compile(r"Total (Internal|Weight) Memory Size: ([0-9.]+)KB")
-ENDS = ("InputOperator", "OutputOperator")
-"""Rows that are no work: where tensors come in and go out."""
+FIRST, LAST = "InputOperator", "OutputOperator"
+"""Rows that are no work: where tensors come in and, at the end of the table, go out."""
 NO_PLACE = "Unkown op target"
 """The vendor's spelling. It is said of operators that go to the CPU (rknn-toolkit2, issue 559)."""
 BAD = (
@@ -58,13 +58,16 @@ class Report:
 
 
 def read_log(text: str) -> Report:
-    """Read the log of a compilation; what one process says twice counts once."""
+    """Read the log of a compilation; without the end of its table, there are no operators."""
     lines = [COLOUR.sub("", line).strip() for line in re.split(r"[\r\n]+", text)]
-    rows = [ROW.match(STAMP.sub("", line)) for line in lines]
+    rows = [row for line in lines if (row := ROW.match(STAMP.sub("", line)))]
+    starts = [place for place, row in enumerate(rows) if row["number"] == "0"]
+    rows = rows[: starts[1]] if len(starts) > 1 else rows  # another compilation's are the same
+    rows = rows if any(row["kind"] == LAST for row in rows) else []
     operators = tuple(
         Operator(r["kind"], r["format"], r["place"], r["read"], r["made"],
                  r["name"].partition(":")[2])
-        for r in rows if r is not None and r["kind"] not in ENDS
+        for r in rows if r["kind"] not in (FIRST, LAST)
     )  # fmt: skip
     faults: list[str] = []
     explained: list[str] = []
@@ -92,7 +95,8 @@ def is_fault(line: str) -> bool:
 def products(operator: Operator) -> int:
     """Return the multiply-accumulates of an operator, by its row: convolutions and attention.
 
-    A Conv makes (1, out, 1, S) of (1, in, 1, S); an attention works on (heads, D, 1, S).
+    A Conv makes (1, out, 1, S) of (1, in, 1, S), a MatMul (heads, b, 1, S) of (heads, a, 1, b);
+    an attention works on (heads, D, 1, S).
     """
     shapes = [
         tuple(map(int, part.split(","))) for part in re.findall(r"\(([\d,]+)\)", operator.read)
@@ -104,7 +108,7 @@ def products(operator: Operator) -> int:
         heads, width, _, length = shapes[0]
         return 2 * heads * width * length * length
     if "MatMul" in operator.kind and shapes and made:
-        return _size(made[0]) * shapes[0][-1]
+        return _size(made[0]) * shapes[0][1]
     return 0
 
 

@@ -8,7 +8,7 @@ The simulator runs no .rknn file, only what was built in its own process. So "co
 quantized graph beside encoder.rknn, and "run" builds that file anew from it: the caller compares.
 """
 
-import ctypes
+import os
 import re
 import sys
 from pathlib import Path
@@ -20,13 +20,13 @@ import numpy as np
 OUTPUT = "encoder.rknn"
 MOVES = frozenset({"Reshape", "Transpose", "exDataConvert"})
 """What changes no number in the vendor's graph."""
-
 TENSORS = "quantize_parameters:"
 """What begins the ranges in the vendor's quantization.cfg."""
 LOWEST_GELU = -3.5
 """Gelu(-3.5) is -0.0008: nothing below it needs steps of its own. MiniLM's mean gains 0.0007."""
-M_PERTURB = -6
-"""Of <malloc.h>: memory is given filled with the complement of a byte (glibc)."""
+TUNABLES = "GLIBC_TUNABLES"
+ZEROS = "glibc.malloc.perturb=255:glibc.malloc.tcache_count=0"
+"""Memory is given filled with the complement of 255, also what was in use by this thread before."""
 
 
 def work(request: dict[str, Any]) -> dict[str, Any]:
@@ -46,9 +46,11 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
 def clear_memory() -> None:
     """Let malloc give zeros: the compiler writes memory into its file that it never set.
 
-    Without it, two compilations differ in 2 of 12,444 KB, and files hold pieces of this process.
+    Without it no two compilations are the same, and files hold pieces of this process. glibc reads
+    the setting at its start only, so this process starts anew.
     """
-    ctypes.CDLL(None).mallopt(M_PERTURB, 255)
+    if os.environ.get(TUNABLES) != ZEROS:
+        os.execve(sys.executable, sys.orig_argv, os.environ | {TUNABLES: ZEROS})  # noqa: S606
 
 
 def leave_out_torch() -> None:
@@ -116,12 +118,16 @@ def raise_lowest(found: "re.Match[str]") -> str:
 def widen(text: str, graph: "Graph", narrow: frozenset[str]) -> str:
     """Name in the vendor's file each tensor that no `narrow` operator makes: it is float16."""
     head, key, tail = text.partition(TENSORS)
+    begins = "custom_quantize_layers:"
     wide = [name for name in named(text) if name in graph.maker and graph.is_wide(name, narrow)]
-    if not wide or "custom_quantize_layers: {}" not in head:
+    if not key or not head.startswith(begins):
         msg = "the quantization.cfg is not as rknn-toolkit2 2.5 writes it"
         raise RuntimeError(msg)
-    chosen = "".join(f"    {name}: float16\n" for name in wide)
-    return f"custom_quantize_layers:\n{chosen}{key}{tail}"
+    theirs = head.removeprefix(begins).replace("{}", "").strip("\n ")  # what has no 8-bit form
+    lines = [line.strip() for line in theirs.splitlines()]
+    lines += [line for name in wide if (line := f"{name}: float16") not in lines]
+    every = "".join(f"\n    {line}" for line in lines) or " {}"
+    return f"{begins}{every}\n{key}{tail}"
 
 
 def named(text: str) -> list[str]:
