@@ -2,7 +2,8 @@
 
 It has write, runner, time_nodes, runtime_version, HOW, LOOKUPS, RUNGS, WEIGHTS, WITHOUT_VNNI,
 PACKAGE, ISAS, ROUNDS_OUTPUTS, FIXED_SHAPES. It may have PROFILES (from the fastest to the most
-accurate) and finish (a vendor's compiler makes more files of the artifact, and figures).
+accurate), finish (a vendor's compiler makes more files of the artifact, and figures), IMPORTS (what
+smoke.py imports, where it is not called as PACKAGE) and BESIDE (what else pip installs there).
 """
 
 import importlib

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 TOOLCHAIN = "rknn"
 PACKAGE = "rknn-toolkit-lite2"
 """What pip installs on the device."""
+BESIDE = ("onnxruntime",)
+"""And this, for what is before and behind the encoder."""
+IMPORTS = "rknnlite.api"
+"""What it is called there."""
 ISAS = ("aarch64",)
 """Machines that its wheels are for."""
 PROFILES = ("fast", "accurate")

@@ -186,9 +186,9 @@ class Rknn:
         from importlib.metadata import version
 
         import onnxruntime
-        from rknnlite.api import RKNNLite
+        import rknnlite.api
 
-        self.host, self.module = onnxruntime, RKNNLite
+        self.host, self.module = onnxruntime, rknnlite.api.RKNNLite
         self.version = version("rknn-toolkit-lite2")
 
     def open(self, path, threads):

@@ -88,13 +88,10 @@ def quantize(request: dict[str, Any]) -> None:
     must(opened.load_onnx(model=request["model"]), "load_onnx")
     must(opened.hybrid_quantization_step1(dataset="samples.txt"), "hybrid_quantization_step1")
     opened.release()
-    config = Path(f"{stem}.quantization.cfg")
-    text = config.read_text(encoding="utf-8")
-    graph = Graph(Path(f"{stem}.model"))
-    text = cut_ranges(text, graph)
-    if request["narrow"] is not None:
-        text = widen(text, graph, frozenset(request["narrow"]))
-    config.write_text(text, encoding="utf-8")
+    if request["narrow"] is not None:  # else all is as the vendor chose it
+        config, graph = Path(f"{stem}.quantization.cfg"), Graph(Path(f"{stem}.model"))
+        text = cut_ranges(config.read_text(encoding="utf-8"), graph)
+        config.write_text(widen(text, graph, frozenset(request["narrow"])), encoding="utf-8")
 
 
 def cut_ranges(text: str, graph: "Graph") -> str:
