@@ -54,11 +54,11 @@ class Finish(Protocol):
 class Engine:
     """An engine; its module has all fields without a default, and what differs of the others.
 
-    `package` is what pip installs on the device, `isas` the machines that it has wheels for, `how`
-    says how an accuracy was got. `rungs` are the steps of the ladder between int8 and float;
-    without a float, `no_ladder` says what a user can do below the gate. `weights` are the schemes
-    of weights only and `lookups` the formats of embedding tables below int8, each with the oldest
-    runtime that has it. `without_vnni` are the settings that leave out VNNI.
+    `package` is what pip installs on the device, `beside` what else, `isas` the machines that it
+    has wheels for; `how` says how an accuracy was got. `rungs` are the steps of the ladder between
+    int8 and float; without a float, `no_ladder` says what a user can do below the gate. `weights`
+    are the schemes of weights only and `lookups` the formats of embedding tables below int8, each
+    with the oldest runtime that has it. `without_vnni` are the settings that leave out VNNI.
 
     An engine that `rounds_outputs` has the ranges of what Linears give in its plan. One of
     `fixed_shapes` is written for a few lengths of text, for one if `one_length`. One that is
@@ -73,6 +73,7 @@ class Engine:
     package: str
     isas: Sequence[str]
     how: str
+    beside: Sequence[str] = ()
     artifact: str = ""
     rungs: Sequence[str] = ()
     no_ladder: str = ""

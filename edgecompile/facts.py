@@ -20,10 +20,16 @@ FACTORS_SPLIT = "edgecompile.factors_split"
 that OpenVINO would draw into a convolution are kept out of it."""
 PLACED = "edgecompile.placed"
 """Likewise: each node says whether it runs on the host or the NPU."""
+MASK_LIMITED = "edgecompile.mask_limited"
+"""Likewise: what lowers padding's scores is cut to what 8 bits can hold beside real ones."""
 LENGTHS = "edgecompile.lengths"
 """Metadata key: the token counts that an artifact is written for, ascending, commas between."""
 CHIP = "edgecompile.chip"
 """Metadata key: what the vendor's compiler calls the chip, `key=value` with spaces between."""
+PROFILE = "edgecompile.profile"
+"""Metadata key: which of its profiles an engine compiles."""
+SAMPLES = "edgecompile.samples"
+"""Key of what a model holds in memory alone (`Model.meta`): feeds for a vendor's own quantizer."""
 TEXT_AXES = "edgecompile.text_axes"
 """Metadata key: which axis of an output counts tokens, {name: axis} in JSON."""
 ROLE = "edgecompile.role"
@@ -86,6 +92,11 @@ def no_attention(model: ir.Model) -> str | None:
         if node.op_type == "Attention" and not node.domain:
             return f"node '{node.name}' is an Attention"
     return None
+
+
+def mask_is_limited(model: ir.Model) -> str | None:
+    """No bias of scores lies lower than padding needs."""
+    return None if MASK_LIMITED in model.metadata_props else "they are not limited yet"
 
 
 def no_layer_norms(model: ir.Model) -> str | None:

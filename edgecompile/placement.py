@@ -1,8 +1,10 @@
 """Where a node of an NPU's graph runs: on the host, before or behind the encoder, or on the NPU."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import onnx_ir as ir
+
+from edgecompile.graph import linears, sweep
 
 EMBED, ENCODER, POOL = "embed", "encoder", "pool"
 PARTS = (EMBED, ENCODER, POOL)
@@ -20,14 +22,50 @@ def place_of(node: ir.Node) -> str:
     return node.metadata_props.get(KEY, EMBED)
 
 
+def behind_linears(graph: ir.Graph) -> set[ir.Node]:
+    """Return the Linears and everything that depends on one."""
+    found = {node for linear in linears(graph) for node in linear.nodes}
+    found |= {node for node in graph if is_gemm(node)}
+    for node in graph:
+        if any(v is not None and v.producer() in found for v in node.inputs):
+            found.add(node)
+    return found
+
+
+def is_gemm(node: ir.Node) -> bool:
+    """Say whether a node is a Linear in one."""
+    return node.op_type == "Gemm" and node.inputs[1] is not None and node.inputs[1].is_initializer()
+
+
+def before(ends: Iterable[ir.Node]) -> set[ir.Node]:
+    """Return the nodes that ends depend on, and themselves."""
+    found = set(ends)
+    waiting = list(found)
+    while waiting:
+        for value in waiting.pop().inputs:
+            producer = None if value is None else value.producer()
+            if producer is not None and producer not in found:
+                found.add(producer)
+                waiting.append(producer)
+    return found
+
+
+def pull_to_pool(graph: ir.Graph) -> None:
+    """Give the host's second part what it alone reads of the first: it is computed there."""
+    for node in reversed(list(graph)):
+        users = [user for value in node.outputs for user in value.consumers()]
+        outputs = any(value.is_graph_output() for value in node.outputs)
+        alone = users and not outputs and all(place_of(user) == POOL for user in users)
+        if place_of(node) == EMBED and alone:
+            place(node, POOL)
+
+
 def cut_part(model: ir.Model, part: str) -> ir.Model:
     """Return the nodes of a part as a model of its own.
 
     Its inputs are the tensors that other parts or the caller give, its outputs those that are read
     outside of it, both in the graph's order.
     """
-    from edgecompile.graph import sweep
-
     model = model.clone()
     graph = model.graph
     inside = [node for node in graph if place_of(node) == part]
@@ -48,6 +86,8 @@ def cut_part(model: ir.Model, part: str) -> ir.Model:
     graph.outputs.extend(outputs)
     for node in reversed(outside):
         graph.remove(node, safe=False)
+        for index in range(len(node.inputs)):  # it still counts as a reader of its weights
+            node.replace_input_with(index, None)
     graph.inputs.clear()
     graph.inputs.extend(borders.values())
     return sweep(model)

@@ -4,11 +4,12 @@ It is plain data, decided once for all targets. An activation's range is that of
 its equalising factors: x / smoothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from edgecompile.data.feed import Feed
     from edgecompile.graph import FloatArray, Linear
 
 
@@ -53,6 +54,8 @@ class Plan:
     `tensors` are the lowest and highest number of each float tensor of the written-out form
     (lower/written), where an engine rounds everything. `saturation` is where the residual stream
     is cut off in them, 0 for nowhere.
+
+    `samples` are feeds for a vendor's quantizer that observes by itself.
     """
 
     activations: Mapping[str, Activation] = field(default_factory=dict)
@@ -62,6 +65,7 @@ class Plan:
     outputs: Mapping[str, Output] = field(default_factory=dict)
     tensors: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     saturation: float = 0.0
+    samples: "Sequence[Feed]" = ()
 
     @property
     def lowest(self) -> str:

@@ -14,6 +14,8 @@ from edgecompile.step import Step
 NUMBERS, ARRAYS, STEPS = "plan.json", "plan.npz", "steps.json"
 VECTORED: Mapping[str, type[Activation | Output]] = {"activations": Activation, "outputs": Output}
 """The fields of a plan whose values hold arrays."""
+SAMPLES = "samples"
+"""The field that holds feeds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,13 @@ def write_plan(plan: Plan, folder: Path) -> None:
     told: dict[str, Any] = {
         field.name: getattr(plan, field.name)
         for field in fields(plan)
-        if field.name not in VECTORED
+        if field.name not in (*VECTORED, SAMPLES)
     }
-    arrays: dict[str, Any] = {}
+    arrays: dict[str, Any] = {
+        f"{SAMPLES}/{number}/{name}": array
+        for number, feed in enumerate(plan.samples)
+        for name, array in feed.items()
+    }
     for table in VECTORED:
         rows = []
         for number, (name, value) in enumerate(getattr(plan, table).items()):
@@ -70,4 +76,6 @@ def read_plan(folder: Path) -> Plan:
             for number, (name, row) in enumerate(told[table])
         }
     told["tensors"] = {name: tuple(ends) for name, ends in told["tensors"].items()}
+    count = sum(place.startswith(f"{SAMPLES}/") for place in arrays)
+    told[SAMPLES] = tuple(arrays[f"{SAMPLES}/{number}"] for number in range(count))
     return Plan(**told)

@@ -65,21 +65,23 @@ def profile_on(request: Request, say: Say) -> Measured:
         if Path(name).name != name or not (request.bundle / name).is_file():
             msg = f"{request.bundle}: its {name} is missing; build it again"
             raise RemoteError(msg)
-    package = engine(request.target.engine).package
+    of = engine(request.target.engine)
+    package, beside = of.package, of.beside
     say("connect", f"ssh://{address.shown}")
     with connect(address, request.config) as connection:
-        board = look(connection, request.python or DEFAULT_PYTHON, ["numpy", package])
+        board = look(connection, request.python or DEFAULT_PYTHON, ["numpy", package, *beside])
         check_board(connection, board, request.target)
         size = sum((request.bundle / name).stat().st_size for name in names)
         say("copy", f"{len(names)} files, {size / 1e6:.1f} MB, to {board.name}")
         seconds = copy(connection, request.bundle, names, board.free_bytes)
-        packages = missing(board, package, str(request.manifest["runtime"]))
+        packages = [name for name in beside if not board.packages.get(name)]
+        packages += missing(board, package, str(request.manifest["runtime"]))
         python = install(
             connection, board, packages, request.python, lambda what: say("install", what)
         )
         _smoke(connection, [python, "-u", SMOKE, *request.arguments], say)
         result = _take(connection, files[request.manifest["artifact"]])
-        after = look(connection, python, ["numpy", package])
+        after = look(connection, python, ["numpy", package, *beside])
         say("clean up", f"{connection.folder} on {board.name}")
     return Measured(after, result, size, seconds)
 

@@ -38,6 +38,7 @@ def main(worker: str, request: str, answer: str, limit: str) -> None:
     scratch.rename(answer)
     sys.stdout.flush()
     sys.stderr.flush()
+    ctypes.CDLL(None).fflush(None)  # what C code printed is in a buffer of its own
     os._exit(0)  # some vendors' libraries crash while they are unloaded; all is written
 
 

@@ -13,7 +13,15 @@ from edgecompile.errors import UnsupportedError
 from edgecompile.facts import PLACED, no_attention, no_layer_norms, nodes_are_placed
 from edgecompile.graph import MICROSOFT, RSQRT, constant, linears, scalar, weight_of
 from edgecompile.passes import rewrite
-from edgecompile.placement import EMBED, ENCODER, POOL, place, place_of
+from edgecompile.placement import (
+    EMBED,
+    ENCODER,
+    POOL,
+    before,
+    behind_linears,
+    place,
+    pull_to_pool,
+)
 
 SMALL_SHARE = 0.1
 """What share of the weights of all Linears may be left to the host: a classifier's, at most."""
@@ -28,7 +36,7 @@ FORMED = frozenset({
 def place_nodes(model: ir.Model) -> ir.Model:
     """Note each node's place in its metadata."""
     model = model.clone()
-    behind = _behind_linears(model.graph)
+    behind = behind_linears(model.graph)
     formed: set[ir.Node] = set()
     stops: list[ir.Node] = []
     for node in model.graph:
@@ -39,11 +47,11 @@ def place_nodes(model: ir.Model) -> ir.Model:
             elif all(p in formed for p in held):
                 stops.append(node)
     anchors = [node for node in formed if _is_anchor(node)]
-    encoder = _before(anchors) & formed
+    encoder = before(anchors) & formed
     _check_share(model.graph, encoder, stops)
     for node in model.graph:
         place(node, ENCODER if node in encoder else POOL if node in behind else EMBED)
-    _pull_to_pool(model.graph)
+    pull_to_pool(model.graph)
     model.metadata_props[PLACED] = "yes"
     return model
 
@@ -55,27 +63,6 @@ def has_form(node: ir.Node) -> bool:
     if node.op_type == "Pow":
         return scalar(node.inputs[1]) == RSQRT
     return not node.domain and node.op_type in FORMED
-
-
-def _behind_linears(graph: ir.Graph) -> set[ir.Node]:
-    """Return the Linears and everything that depends on one."""
-    behind = {node for linear in linears(graph) for node in linear.nodes}
-    for node in graph:
-        if any(v is not None and v.producer() in behind for v in node.inputs):
-            behind.add(node)
-    return behind
-
-
-def _before(ends: list[ir.Node]) -> set[ir.Node]:
-    """Return the nodes that ends depend on, and themselves."""
-    found, waiting = set(ends), list(ends)
-    while waiting:
-        for value in waiting.pop().inputs:
-            producer = None if value is None else value.producer()
-            if producer is not None and producer not in found:
-                found.add(producer)
-                waiting.append(producer)
-    return found
 
 
 def _is_anchor(node: ir.Node) -> bool:
@@ -98,13 +85,3 @@ def _check_share(graph: ir.Graph, encoder: set[ir.Node], stops: list[ir.Node]) -
             f" {len(every)} Linears lie behind it; choose another target for this model"
         )
         raise UnsupportedError(msg)
-
-
-def _pull_to_pool(graph: ir.Graph) -> None:
-    """Give the host's second part what it alone reads of the first: it is computed there."""
-    for node in reversed(list(graph)):
-        users = [user for value in node.outputs for user in value.consumers()]
-        outputs = any(value.is_graph_output() for value in node.outputs)
-        alone = users and not outputs and all(place_of(user) == POOL for user in users)
-        if place_of(node) == EMBED and alone:
-            place(node, POOL)

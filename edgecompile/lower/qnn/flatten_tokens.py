@@ -25,7 +25,7 @@ from edgecompile.passes import rewrite
 
 FLAT = ".flat"
 """How the name of a tensor over [S, C] ends; before it stands the canonical one's."""
-TOKENWISE = frozenset({"Add", "Sub", "Mul", "Div", "Gelu", "Relu", "Tanh", "Sigmoid"})
+TOKENWISE = frozenset({"Add", "Sub", "Mul", "Div", "Clip", "Gelu", "Relu", "Tanh", "Sigmoid"})
 
 
 @rewrite(needs=[shapes_inferred], gives=[tokens_are_flat])

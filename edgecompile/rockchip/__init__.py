@@ -1,0 +1,1 @@
+"""Rockchip's compiler and simulator: what is asked of them, and what is believed."""

@@ -1,0 +1,170 @@
+"""The encoder's float graph -> encoder.rknn, and what the vendor's log says of it.
+
+What the simulator needs to build the same file again is kept in the user's cache, by the file's
+hash: it runs nothing else.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgecompile.cache_folder import cache_folder
+from edgecompile.errors import ToolchainError
+from edgecompile.files import sha256
+from edgecompile.rockchip.read_log import Report, read_log
+from edgecompile.rockchip.run_parts import ENCODER
+from edgecompile.toolchain.once import once
+
+if TYPE_CHECKING:
+    from edgecompile.graph import FloatArray
+
+TOOLCHAIN = "rknn"
+WORKER = Path(__file__).parent / "worker.py"
+COMPILE_LIMIT_S, SIMULATE_LIMIT_S = 900.0, 3600.0
+MEMORY_LIMIT_BYTES = 16 << 30
+MODEL, SAMPLES, FEEDS, ANSWERS = "encoder.onnx", "calibration.npz", "feeds.npz", "answers.npz"
+KEPT = ("encoder.onnx", "encoder.model", "encoder.data", "encoder.quantization.cfg")
+"""What the worker leaves, and builds from: the float graph where it is all there is."""
+MOST_KEPT = 4
+"""Simulators' folders in the cache, of some 45 MB for MiniLM: the oldest give way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is compiled: the chip in the vendor's words, the inputs' names, and what has 8 bits.
+
+    `narrow` are operators in the vendor's names; None is 8 bits for all. What is not `quantized`
+    is float16 throughout.
+    """
+
+    chip: Mapping[str, str]
+    inputs: Sequence[str]
+    narrow: Sequence[str] | None
+    quantized: bool
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """Return what the worker is told."""
+        return {
+            "model": MODEL,
+            "chip": dict(self.chip),
+            "inputs": list(self.inputs),
+            "narrow": None if self.narrow is None else list(self.narrow),
+            "calibration": SAMPLES if self.quantized else "",
+        }
+
+
+def compile_encoder(
+    model: Path, wish: Wish, samples: "Sequence[Sequence[FloatArray]]", folder: Path
+) -> Report:
+    """Write encoder.rknn into a folder; return what the log says.
+
+    A sample has an array for each of the inputs. Raises ToolchainError where the compiler fails,
+    writes nothing, or its log says that something is wrong.
+    """
+    from edgecompile.toolchain.worker import LOG
+
+    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
+        place = Path(scratch)
+        shutil.copyfile(model, place / MODEL)
+        if wish.quantized:
+            _save(place / SAMPLES, wish.inputs, samples)
+        _work({"do": "compile", **wish.request}, place, COMPILE_LIMIT_S)
+        made = place / ENCODER
+        if not made.is_file() or not made.stat().st_size:
+            msg = "rknn: the compiler wrote no file, though it reported success"
+            raise ToolchainError(msg)
+        report = read_log((place / LOG).read_text(encoding="utf-8", errors="replace"))
+        if report.faults:
+            msg = f"rknn: the compiler's log says: {report.faults[0][:300]}"
+            raise ToolchainError(msg)
+        if not report.operators:
+            msg = "rknn: the compiler's log has no table of operators: where they run is not known"
+            raise ToolchainError(msg)
+        shutil.copyfile(made, folder / ENCODER)
+        _keep(place, sha256(made), quantized=wish.quantized)
+    return report
+
+
+def simulate(
+    artifact: Path, wish: Wish, feeds: "Sequence[Sequence[FloatArray]]"
+) -> "list[list[FloatArray]]":
+    """Return the encoder's answers to each feed, in the simulator.
+
+    It builds the file anew, so a recompilation is compared too: the bytes must be the same.
+    """
+    key = sha256(artifact)
+    with _kept(key) as kept, tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
+        place = Path(scratch)
+        for path in kept.iterdir():
+            shutil.copyfile(path, place / path.name)
+        _save(place / FEEDS, wish.inputs, feeds)
+        asked = {"do": "run", "feeds": FEEDS, "answers": ANSWERS, **wish.request}
+        _work(asked, place, SIMULATE_LIMIT_S)
+        if sha256(place / ENCODER) != key:
+            msg = f"rknn: {artifact.name} compiled twice is not the same file twice"
+            raise ToolchainError(msg)
+        with np.load(place / ANSWERS, allow_pickle=False) as found:
+            return [_of(found, f"{number:06}/") for number in range(len(feeds))]
+
+
+def _of(found: Mapping[str, "FloatArray"], prefix: str) -> "list[FloatArray]":
+    keys = [key for key in found if key.startswith(prefix)]
+    return [found[key] for key in sorted(keys, key=lambda key: int(key.removeprefix(prefix)))]
+
+
+def _save(path: Path, names: Sequence[str], samples: "Sequence[Sequence[FloatArray]]") -> None:
+    arrays = {
+        f"{number:06}/{name}": array
+        for number, sample in enumerate(samples)
+        for name, array in zip(names, sample, strict=True)
+    }
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+
+
+def _work(request: Mapping[str, Any], place: Path, time_limit_s: float) -> None:
+    """Let the toolchain's Python do a request; a build has installed it by now."""
+    from edgecompile.toolchain.venv import open_venv
+    from edgecompile.toolchain.worker import run_worker
+
+    python = open_venv(TOOLCHAIN, lambda _stage, _line: None)
+    run_worker(
+        python, WORKER, request, place,
+        time_limit_s=time_limit_s, memory_limit_bytes=MEMORY_LIMIT_BYTES,
+    )  # fmt: skip
+
+
+def _folders() -> Path:
+    return cache_folder() / "rknn"
+
+
+def _keep(place: Path, key: str, *, quantized: bool) -> None:
+    """Keep what the simulator builds from."""
+    names = KEPT[1:] if quantized else KEPT[:1]
+
+    def fill(scratch: Path) -> None:
+        for name in names:
+            shutil.copyfile(place / name, scratch / name)
+
+    once(_folders() / key[:16], fill)
+    others = [path for path in _folders().iterdir() if path.is_dir() and path.name != key[:16]]
+    for old in sorted(others, key=lambda path: path.stat().st_mtime)[: 1 - MOST_KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _kept(key: str) -> Iterator[Path]:
+    folder = _folders() / key[:16]
+    if not folder.is_dir():
+        msg = (
+            "Rockchip's simulator runs what it has compiled, no .rknn file, and nothing of this one"
+            " is left in the cache: build the bundle again, or run its smoke.py on the board"
+        )
+        raise ToolchainError(msg)
+    yield folder
