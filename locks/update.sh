@@ -22,5 +22,7 @@ compile ../edgecompile/toolchain/tflite_runtime.in -o ../edgecompile/toolchain/t
 # Environments of vendor compilers (toolchain/venv.py): each has a NAME.toml beside its lock.
 for toolchain in ../edgecompile/toolchain/*.toml; do
     name="${toolchain%.toml}"
-    compile "$name.in" -o "$name.txt"
+    left_out="$(basename "$name")-left-out.txt"
+    if [ ! -f "$left_out" ]; then left_out=no-torch.txt; fi
+    compile "$name.in" --overrides "$left_out" -o "$name.txt"
 done

@@ -1,0 +1,46 @@
+"""An ExecuTorch program executed by its own Python runtime: in the toolchain's own Python.
+
+Request: {"program", "feeds": FILE or "", "repeats"}; answer: {"metadata", "inputs", "times_ms"}.
+With feeds, an .npz of NUMBER/NAME, answers.npz is written as NUMBER/PLACE. Each feed is run
+`repeats` times more, and timed.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from executorch.runtime import Runtime
+
+ANSWERS = "answers.npz"
+
+
+def work(request: dict[str, Any]) -> dict[str, Any]:
+    """Load, run, time."""
+    program = Runtime.get().load_program(Path(request["program"]).read_bytes())
+    metadata = json.loads(program.load_method("edgecompile").execute([])[0])
+    told: dict[str, Any] = {"metadata": metadata, "times_ms": []}
+    if not request["feeds"]:
+        return told
+    forward = program.load_method("forward")
+    names = json.loads(metadata["edgecompile.inputs"])
+    rows: dict[str, dict[str, Any]] = {}
+    with np.load(request["feeds"], allow_pickle=False) as found:
+        for key in found.files:
+            number, name = key.split("/", 1)
+            rows.setdefault(number, {})[name] = found[key]
+    answers = {}
+    for number, feed in rows.items():
+        tensors = [torch.from_numpy(feed[name].astype(kind)) for name, kind in names.items()]
+        made = forward.execute(tensors)
+        answers |= {f"{number}/{place}": x.numpy().copy() for place, x in enumerate(made)}
+        times = []
+        for _ in range(request["repeats"]):
+            start = time.perf_counter()
+            forward.execute(tensors)
+            times.append((time.perf_counter() - start) * 1e3)
+        told["times_ms"].append(times)
+    np.savez(ANSWERS, **answers)
+    return told
