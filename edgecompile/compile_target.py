@@ -120,7 +120,7 @@ def compile_for(
     profile["numbers"] += engines.numbers(board, folder / tried.names[0])
     made, compiled = _finish(board, tried.names, folder, profile, trace)
     toolchain = engines.toolchain_record(board)
-    kind = "emulated" if engine.answer_all else "measured"
+    kind = engine.accuracy_kind or ("emulated" if engine.answer_all else "measured")
     kept = slice(0, bundles.how_many(golden, prepared.expected))
     seen = accuracy.compare(
         found.metric, tried.answers[kept], prepared.expected[kept], golden[kept], prepared.outputs

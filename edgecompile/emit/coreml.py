@@ -171,10 +171,9 @@ def finish(
     found = describe(folder / names[0])
     size = sum((folder / name).stat().st_size for name in names)
     row = {"model": "artifact", "unit": "bytes", "kind": "measured"}
-    share = {"name": "npu_share_ops", "value": None, "unit": "share", "kind": None}
-    rows = [
-        {"name": "size", "value": size, "how": "size of the package's files", **row},
-        {**share, "how": "not known here: Core ML places operators on the device", **row, **share},
-    ]
+    unknown = {"value": None, "unit": "share", "kind": None, "model": "artifact"}
+    how = "not known here: Core ML places operators on the device"
+    shares = [{"name": f"npu_share_{what}", **unknown, "how": how} for what in ("ops", "macs")]
+    rows = [{"name": "size", "value": size, "how": "size of the package's files", **row}, *shares]
     told = {key: found[key] for key in ("version", "operators", "inputs", "outputs")}
     return names, rows, {"executed": False, "why_not": NOT_EXECUTED, **told}

@@ -1,6 +1,7 @@
 """An ExecuTorch program executed by its own Python runtime: in the toolchain's own Python.
 
-Request: {"program", "feeds": FILE or "", "repeats"}; answer: {"metadata", "inputs", "times_ms"}.
+Request: {"program", "feeds": FILE or "", "repeats"}; answer: {"metadata", "calls" (of XNNPACK),
+"kernels" (ExecuTorch's own operators, counted), "times_ms"}.
 With feeds, an .npz of NUMBER/NAME, answers.npz is written as NUMBER/PLACE. Each feed is run
 `repeats` times more, and timed.
 """
@@ -12,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from executorch.exir._serialize._program import deserialize_pte_binary
+from executorch.exir.schema import DelegateCall, KernelCall
 from executorch.runtime import Runtime
 
 ANSWERS = "answers.npz"
@@ -19,9 +22,10 @@ ANSWERS = "answers.npz"
 
 def work(request: dict[str, Any]) -> dict[str, Any]:
     """Load, run, time."""
-    program = Runtime.get().load_program(Path(request["program"]).read_bytes())
+    raw = Path(request["program"]).read_bytes()
+    program = Runtime.get().load_program(raw)
     metadata = json.loads(program.load_method("edgecompile").execute([])[0])
-    told: dict[str, Any] = {"metadata": metadata, "times_ms": []}
+    told: dict[str, Any] = {"metadata": metadata, "times_ms": [], **_count(raw)}
     if not request["feeds"]:
         return told
     forward = program.load_method("forward")
@@ -44,3 +48,15 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
         told["times_ms"].append(times)
     np.savez(ANSWERS, **answers)
     return told
+
+
+def _count(raw: bytes) -> dict[str, Any]:
+    """Count the instructions of the file itself: delegated calls, and kernels by their name."""
+    plans = deserialize_pte_binary(raw).program.execution_plan
+    (plan,) = [plan for plan in plans if plan.name == "forward"]
+    steps = [step.instr_args for chain in plan.chains for step in chain.instructions]
+    names = [
+        plan.operators[step.op_index].name for step in steps if isinstance(step, KernelCall)
+    ]
+    kernels = {name: names.count(name) for name in sorted(set(names))}
+    return {"calls": sum(isinstance(s, DelegateCall) for s in steps), "kernels": kernels}

@@ -7,6 +7,8 @@ is calibrated here. Batch 1, any length up to `longest`.
 """
 
 import json
+import math
+import operator
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,7 +92,7 @@ class Graph(torch.nn.Module):  # type: ignore[misc]
     """The graph's nodes, run in order; its constants are buffers."""
 
     def __init__(self, graph: Any, arrays: Any) -> None:
-        """Keep the nodes; whole numbers of one axis are sizes and stay Python's."""
+        """Keep the nodes; single numbers and sizes stay Python's."""
         super().__init__()
         self.sizes: dict[str, Any] = {}
         self.places: dict[str, str] = {}
@@ -107,7 +109,8 @@ class Graph(torch.nn.Module):  # type: ignore[misc]
         read = {name for node in self.nodes for name in node["inputs"]}
         for name in sorted(read & arrays.keys()):
             array = arrays[name]
-            if array.dtype.kind == "i" and array.dtype != np.int8 and array.ndim < 2:
+            whole = array.dtype.kind == "i" and array.dtype != np.int8 and array.ndim < 2
+            if whole or array.ndim == 0:
                 self.sizes[name] = array.tolist()
             else:
                 self.keep(name, array)
@@ -197,6 +200,11 @@ def _product(node: Any, given: Any, values: Any) -> Any:
     return functional.linear(values[key], rows, bias)
 
 
+def _matmul(a: Any, b: Any) -> Any:
+    """Multiply: torch.matmul of three axes would expand and reshape, though nothing needs it."""
+    return torch.bmm(a, b) if a.ndim == b.ndim == 3 else torch.matmul(a, b)
+
+
 def _lookup(_node: Any, given: Any, _values: Any) -> Any:
     table, scale, ids = given
     rows = functional.embedding(ids, table).to(torch.float32)
@@ -206,14 +214,20 @@ def _lookup(_node: Any, given: Any, _values: Any) -> Any:
 def _layer_norm(node: Any, given: Any, _values: Any) -> Any:
     x, gamma, *beta = given
     small = node["attributes"].get("epsilon", 1e-5)
-    centred = x - x.mean(-1, keepdim=True)
-    spread = torch.rsqrt((centred * centred).mean(-1, keepdim=True) + small)
-    return centred * spread * gamma + (beta[0] if beta else 0.0)
+    return functional.layer_norm(x, gamma.shape, gamma, beta[0] if beta else None, small)
 
 
 def _reshape(_node: Any, given: Any, _values: Any) -> Any:
+    """Reshape with -1 for the one size that is open: XNNPACK takes no symbol there."""
     x, shape = given
-    return x.reshape([x.shape[n] if size == 0 else size for n, size in enumerate(shape)])
+    sizes = [x.shape[n] if size == 0 else size for n, size in enumerate(shape)]
+    if all(isinstance(size, int) and size > 0 for size in sizes):
+        return x.contiguous().view(sizes)
+    known = math.prod(size for size in sizes if isinstance(size, int) and size > 0)
+    whole = math.prod(x.shape)
+    rest = whole // known if -1 in sizes else 1
+    wanted = [rest if isinstance(size, int) and size == -1 else size for size in sizes]
+    return x.contiguous().view([size if isinstance(size, int) else -1 for size in wanted])
 
 
 def _unsqueeze(node: Any, given: Any, _values: Any) -> Any:
@@ -253,7 +267,7 @@ def _reduce(name: str) -> Callable[..., Any]:
 
 def _clip(_node: Any, given: Any, _values: Any) -> Any:
     x, low, high = [*given, None, None][:3]
-    return torch.clamp(x, *(None if b is None else b for b in (low, high)))
+    return torch.clamp(x, low, high)
 
 
 def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -261,9 +275,9 @@ def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 FORMS: dict[str, Callable[..., Any]] = {
-    "Product": _product, "Lookup": _lookup, "MatMul": _plain(torch.matmul),
-    "Add": _plain(torch.add), "Sub": _plain(torch.sub), "Mul": _plain(torch.mul),
-    "Div": _plain(torch.div), "Pow": _plain(torch.pow), "Max": _plain(torch.maximum),
+    "Product": _product, "Lookup": _lookup, "MatMul": _plain(_matmul),
+    "Add": _plain(operator.add), "Sub": _plain(operator.sub), "Mul": _plain(operator.mul),
+    "Div": _plain(operator.truediv), "Pow": _plain(torch.pow), "Max": _plain(torch.maximum),
     "Min": _plain(torch.minimum), "Equal": _plain(torch.eq), "Less": _plain(torch.lt),
     "Greater": _plain(torch.gt), "And": _plain(torch.logical_and), "Not": _plain(torch.logical_not),
     "Where": _plain(torch.where), "Sqrt": _plain(torch.sqrt), "Tanh": _plain(torch.tanh),

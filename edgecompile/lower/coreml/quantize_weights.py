@@ -3,15 +3,15 @@
     y = x W + b            ->   y = x DequantizeLinear(Wq, scale[out]) + b'
     y = Gather(table, i)   ->   y = Gather(DequantizeLinear(table_q, scale[rows]), i)
 
-What W is multiplied with stays float, or is rounded at run time: so no range of the plan is used,
-and no factor of it is worth a Mul. b' takes the mean error back, as for onnxruntime. A scale is
+What W is multiplied with stays float, or is rounded at run time: no range of the plan is used.
+Factors are where an engine's own pass has put them. b' takes the mean error back, as for onnxruntime. A scale is
 a number that 16 bits hold, for Core ML keeps it so.
 """
 
 import numpy as np
 import onnx_ir as ir
 
-from edgecompile.facts import INT8, linears_are_int8, shapes_inferred
+from edgecompile.facts import EQUALISED, INT8, linears_are_int8, shapes_inferred
 from edgecompile.graph import (
     Array,
     Linear,
@@ -38,14 +38,12 @@ def quantize_weights(model: ir.Model, plan: Plan) -> ir.Model:
     """Put a DequantizeLinear before each weight that is rounded."""
     model = model.clone()
     stored: dict[ir.Value, ir.Value] = {}
+    equalised = EQUALISED in model.metadata_props
     for linear in list(linears(model.graph)):
-        name = str(linear.x.name)
-        activation = plan.activations.get(name.removesuffix(EQUALISED_SUFFIX))
+        activation = plan.activations.get(str(linear.x.name).removesuffix(EQUALISED_SUFFIX))
         if activation is not None and linear.name not in plan.kept_float:
-            equalised = name.endswith(EQUALISED_SUFFIX)
-            round_linear(
-                model.graph, linear, activation if equalised else plain(activation), stored
-            )
+            activation = activation if equalised else plain(activation)
+            _round_linear(model.graph, linear, activation, stored)
     if plan.embeddings:
         for node in [n for n in model.graph if n.op_type == "Gather" and is_lookup(n)]:
             _round_table(model.graph, node, stored)
@@ -53,7 +51,7 @@ def quantize_weights(model: ir.Model, plan: Plan) -> ir.Model:
     return sweep(model)
 
 
-def round_linear(
+def _round_linear(
     graph: ir.Graph, linear: Linear, activation: Activation, stored: dict[ir.Value, ir.Value]
 ) -> None:
     """Let a Linear read its weight rounded by column; Linears that share it share that too."""
