@@ -40,8 +40,8 @@ def _inspect_package(file: Path) -> dict[str, Any]:
     parts = [path for path in file.parent.rglob("*") if path.is_file()]
     return {
         "file": str(file.parent),
+        "kind": f"Core ML, specification {found['version']}",
         "size_bytes": sum(path.stat().st_size for path in parts),
-        "specification": found["version"],
         "bytes_by_format": dict(sorted(found["bytes"].items(), key=lambda row: -row[1])),
         "operators": found["operators"],
         "embeddings": tables,
@@ -57,6 +57,7 @@ def _inspect_program(file: Path) -> dict[str, Any]:
     calls = {"XNNPACK": found["calls"]} if found["calls"] else {}
     return {
         "file": str(file),
+        "kind": "ExecuTorch",
         "size_bytes": file.stat().st_size,
         "bytes_by_format": weights["bytes"],
         "operators": calls | found["kernels"],

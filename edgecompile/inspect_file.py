@@ -1,4 +1,4 @@
-"""What an artifact holds, an .onnx or .tflite file first: size, operators, formats, embeddings, floats, and why."""
+"""What an artifact holds: size, operators, formats, embeddings, floats, and why."""
 
 import json
 from pathlib import Path

@@ -16,7 +16,7 @@ from typing import Any
 import coremltools as ct
 import numpy as np
 from coremltools import proto
-from coremltools.converters.mil import Builder as mb
+from coremltools.converters.mil import Builder as mb  # noqa: N813 - as its documentation does
 from coremltools.converters.mil.mil import Function, Program, types
 
 GRAPH, ARRAYS = "graph.json", "arrays.npz"
@@ -80,7 +80,9 @@ class Writer:
         self.done: set[str] = set()
         for name, value in inputs.items():
             half = value.dtype == types.fp32
-            self.values[name] = mb.cast(x=value, dtype="fp16", name=f"{name}_fp16") if half else value
+            self.values[name] = (
+                mb.cast(x=value, dtype="fp16", name=f"{name}_fp16") if half else value
+            )
         for node in graph["nodes"]:
             for name in node["inputs"]:
                 self.users.setdefault(name, []).append(node)
@@ -245,9 +247,10 @@ def _clip(w: Writer, n: Any, out: str) -> Any:
 
 def _slice(w: Writer, n: Any, out: str) -> Any:
     x = w.read(n["inputs"][0])
-    starts, ends, axes, steps = (w.numbers(n, place) for place in range(1, 5))
+    starts, ends = w.numbers(n, 1) or [], w.numbers(n, 2) or []
+    axes, steps = w.numbers(n, 3), w.numbers(n, 4)
     begin, end, stride = [0] * x.rank, list(x.shape), [1] * x.rank
-    for place, axis in enumerate(axes or range(len(starts or []))):
+    for place, axis in enumerate(axes or range(len(starts))):
         size = x.shape[axis]
         first, last, _ = slice(starts[place], ends[place]).indices(size)
         begin[axis], end[axis] = first, last
@@ -336,7 +339,6 @@ def _label(package: Path, metadata: dict[str, str]) -> None:
         }
         for name, what in names.items() if (folder / name).exists()
     }  # fmt: skip
-    table = {
-        "fileFormatVersion": "1.0.0", "itemInfoEntries": items, "rootModelIdentifier": next(iter(items)),
-    }  # fmt: skip
+    table = {"fileFormatVersion": "1.0.0", "itemInfoEntries": items}
+    table["rootModelIdentifier"] = next(iter(items))
     (package / "Manifest.json").write_text(json.dumps(table, indent=4) + "\n", encoding="utf-8")

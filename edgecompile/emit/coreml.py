@@ -174,6 +174,9 @@ def finish(
     unknown = {"value": None, "unit": "share", "kind": None, "model": "artifact"}
     how = "not known here: Core ML places operators on the device"
     shares = [{"name": f"npu_share_{what}", **unknown, "how": how} for what in ("ops", "macs")]
-    rows = [{"name": "size", "value": size, "how": "size of the package's files", **row}, *shares]
+    rows: list[dict[str, Any]] = [
+        {"name": "size", "value": size, "how": "size of the package's files", **row},
+        *shares,
+    ]
     told = {key: found[key] for key in ("version", "operators", "inputs", "outputs")}
     return names, rows, {"executed": False, "why_not": NOT_EXECUTED, **told}

@@ -86,7 +86,7 @@ def write(
 
 
 def _weights(model: "ir.Model") -> dict[str, Any]:
-    """Return each Linear's name, [in, out] and whether its weight is int8; tables; bytes by type."""
+    """Return Linears (name, [in, out], whether the weight is int8), tables, bytes by type."""
     linears, tables, sizes = [], [], dict[str, int]()
     for value in model.graph.initializers.values():
         if value.const_value is not None:

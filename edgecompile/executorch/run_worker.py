@@ -1,7 +1,7 @@
 """An ExecuTorch program executed by its own Python runtime: in the toolchain's own Python.
 
-Request: {"program", "feeds": FILE or "", "repeats"}; answer: {"metadata", "calls" (of XNNPACK),
-"kernels" (ExecuTorch's own operators, counted), "times_ms"}.
+Request: {"program", "feeds": FILE or "", "repeats", "threads"}; answer: {"metadata", "times_ms",
+"calls" (of XNNPACK), "kernels" (ExecuTorch's own operators, counted)}.
 With feeds, an .npz of NUMBER/NAME, answers.npz is written as NUMBER/PLACE. Each feed is run
 `repeats` times more, and timed.
 """
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from executorch.exir._serialize._program import deserialize_pte_binary
 from executorch.exir.schema import DelegateCall, KernelCall
+from executorch.extension.pybindings import portable_lib
 from executorch.runtime import Runtime
 
 ANSWERS = "answers.npz"
@@ -22,6 +23,8 @@ ANSWERS = "answers.npz"
 
 def work(request: dict[str, Any]) -> dict[str, Any]:
     """Load, run, time."""
+    if request["threads"]:
+        portable_lib._unsafe_reset_threadpool(request["threads"])  # noqa: SLF001 - there is no other
     raw = Path(request["program"]).read_bytes()
     program = Runtime.get().load_program(raw)
     metadata = json.loads(program.load_method("edgecompile").execute([])[0])
@@ -35,7 +38,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
         for key in found.files:
             number, name = key.split("/", 1)
             rows.setdefault(number, {})[name] = found[key]
-    answers = {}
+    answers: dict[str, Any] = {}
     for number, feed in rows.items():
         tensors = [torch.from_numpy(feed[name].astype(kind)) for name, kind in names.items()]
         made = forward.execute(tensors)
@@ -55,8 +58,6 @@ def _count(raw: bytes) -> dict[str, Any]:
     plans = deserialize_pte_binary(raw).program.execution_plan
     (plan,) = [plan for plan in plans if plan.name == "forward"]
     steps = [step.instr_args for chain in plan.chains for step in chain.instructions]
-    names = [
-        plan.operators[step.op_index].name for step in steps if isinstance(step, KernelCall)
-    ]
+    names = [plan.operators[step.op_index].name for step in steps if isinstance(step, KernelCall)]
     kernels = {name: names.count(name) for name in sorted(set(names))}
     return {"calls": sum(isinstance(s, DelegateCall) for s in steps), "kernels": kernels}

@@ -58,11 +58,13 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
 
 def _example(graph: Any, longest: int) -> tuple[Any, Any]:
     """Return inputs to trace with, and which of their axes stay open."""
-    length = torch.export.Dim("tokens", min=2, max=longest) if longest > 2 else None
+    length = torch.export.Dim("tokens", min=2, max=longest)
+    traced = min(LENGTH, longest)
     example, shapes = [], []
     for value in graph["inputs"]:
         sizes = value["shape"]
-        given = [1 if n == 0 and s is None else (LENGTH if s is None else s) for n, s in enumerate(sizes)]
+        found = [1, *[traced] * len(sizes)]
+        given = [found[n] if size is None else size for n, size in enumerate(sizes)]
         example.append(torch.ones(given, dtype=TYPES[value["type"]]))
         shapes.append({n: length for n, s in enumerate(sizes) if s is None and n})
     return tuple(example), (tuple(shapes),)
@@ -85,7 +87,11 @@ def _count(program: Any) -> dict[str, Any]:
                     inside[name] = inside.get(name, 0) + 1
         else:
             left[node.target.__name__] = left.get(node.target.__name__, 0) + 1
-    return {"calls": calls, "delegated": dict(sorted(inside.items())), "left": dict(sorted(left.items()))}
+    return {
+        "calls": calls,
+        "delegated": dict(sorted(inside.items())),
+        "left": dict(sorted(left.items())),
+    }
 
 
 class Graph(torch.nn.Module):  # type: ignore[misc]
@@ -150,22 +156,24 @@ def _with_biases(graph: Any, arrays: Any) -> list[Any]:
     ends = {value["name"] for value in graph["outputs"]}
     done: set[str] = set()
     made = []
-    for node in graph["nodes"]:
+    for given in graph["nodes"]:
+        node = dict(given)
         if node["name"] in done or node["op"] == "DequantizeLinear":
             continue
-        x, weight, *_ = [*node["inputs"], "", ""]
+        read: list[str] = [*node["inputs"], "", ""]
+        x, weight = read[:2]
         rounding = makers.get(weight if node["op"] == "MatMul" else x)
         rounded = rounding is not None and rounding["op"] == "DequantizeLinear"
-        parts = rounding["inputs"] if rounding is not None else []
+        parts: list[str] = rounding["inputs"] if rounding is not None else []
         if node["op"] == "Gather" and rounded:
-            node = {**node, "op": "Lookup", "inputs": [parts[0], parts[1], node["inputs"][1]]}
+            node |= {"op": "Lookup", "inputs": [parts[0], parts[1], node["inputs"][1]]}
         elif node["op"] == "MatMul" and (rounded or _is_matrix(arrays, weight)):
             add = _bias_of(node, users, ends, arrays)
             bias = "" if add is None else next(n for n in add["inputs"] if n in arrays)
             inputs = [x, parts[0], bias, *parts[1:3]] if rounded else [x, weight, bias]
             last = node if add is None else add
             done.add(last["name"])
-            node = {**node, "op": "Product", "inputs": inputs, "outputs": last["outputs"]}
+            node |= {"op": "Product", "inputs": inputs, "outputs": last["outputs"]}
         made.append(node)
     return made
 
@@ -193,9 +201,7 @@ def _product(node: Any, given: Any, values: Any) -> Any:
     if key not in values:  # all that read x read it rounded once
         scale, zero = OPS.choose_qparams_per_token_asymmetric(x, torch.int8)
         q = OPS.quantize_per_token(x, scale, zero, -128, 127, torch.int8)
-        values[key] = OPS.dequantize_per_token(
-            q, scale, zero, -128, 127, torch.int8, torch.float32
-        )
+        values[key] = OPS.dequantize_per_token(q, scale, zero, -128, 127, torch.int8, torch.float32)
     rows = OPS.dequantize_per_channel(weight, *rounding, 0, -127, 127, torch.int8)
     return functional.linear(values[key], rows, bias)
 
@@ -209,6 +215,22 @@ def _lookup(_node: Any, given: Any, _values: Any) -> Any:
     table, scale, ids = given
     rows = functional.embedding(ids, table).to(torch.float32)
     return rows * functional.embedding(ids, scale[:, None])
+
+
+def _gather(node: Any, given: Any, _values: Any) -> Any:
+    """Look rows up, or take one slice: what a classifier does with its first token."""
+    x, ids = given
+    axis = node["attributes"].get("axis", 0)
+    if isinstance(ids, int):
+        return x.select(axis, ids)
+    if isinstance(ids, list):
+        ids = torch.tensor(ids)
+    return functional.embedding(ids, x) if axis == 0 and x.ndim == 2 else x.index_select(axis, ids)
+
+
+def _gelu(node: Any, given: Any, _values: Any) -> Any:
+    kind = node["attributes"].get("approximate", "none")
+    return functional.gelu(given[0], approximate=kind)
 
 
 def _layer_norm(node: Any, given: Any, _values: Any) -> Any:
@@ -230,7 +252,7 @@ def _reshape(_node: Any, given: Any, _values: Any) -> Any:
     return x.contiguous().view([size if isinstance(size, int) else -1 for size in wanted])
 
 
-def _unsqueeze(node: Any, given: Any, _values: Any) -> Any:
+def _unsqueeze(_node: Any, given: Any, _values: Any) -> Any:
     x, axes = given
     rank = x.ndim + len(axes)
     for axis in sorted(axis % rank for axis in axes):
@@ -284,10 +306,10 @@ FORMS: dict[str, Callable[..., Any]] = {
     "Sigmoid": _plain(torch.sigmoid), "Relu": _plain(torch.relu), "Exp": _plain(torch.exp),
     "Abs": _plain(torch.abs), "Neg": _plain(torch.neg), "Identity": _plain(torch.clone),
     "Erf": _plain(torch.erf),
-    "Gelu": lambda n, g, _: functional.gelu(g[0], approximate=n["attributes"].get("approximate", "none")),
+    "Gelu": _gelu,
     "Softmax": lambda n, g, _: torch.softmax(g[0], n["attributes"].get("axis", -1)),
     "Transpose": lambda n, g, _: g[0].permute(n["attributes"]["perm"]),
-    "Gather": lambda n, g, _: functional.embedding(g[1], g[0]) if g[0].ndim == 2 and not n["attributes"].get("axis", 0) else g[0].select(n["attributes"].get("axis", 0), g[1]),
+    "Gather": _gather,
     "Concat": lambda n, g, _: torch.cat(g, n["attributes"]["axis"]),
     "Cast": lambda n, g, _: g[0].to(ONNX_TYPES[n["attributes"]["to"]]),
     "LayerNormalization": _layer_norm, "Reshape": _reshape, "Unsqueeze": _unsqueeze,

@@ -15,7 +15,8 @@ class Runtime:
     def __init__(self):
         """Import coremltools; it runs packages on macOS alone."""
         if platform.system() != "Darwin":
-            raise ImportError("Core ML is on macOS alone: run this on a Mac")
+            msg = "Core ML is on macOS alone: run this on a Mac"
+            raise ImportError(msg)
         import coremltools
 
         self.module, self.version = coremltools, coremltools.__version__

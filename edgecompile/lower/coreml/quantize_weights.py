@@ -4,8 +4,8 @@
     y = Gather(table, i)   ->   y = Gather(DequantizeLinear(table_q, scale[rows]), i)
 
 What W is multiplied with stays float, or is rounded at run time: no range of the plan is used.
-Factors are where an engine's own pass has put them. b' takes the mean error back, as for onnxruntime. A scale is
-a number that 16 bits hold, for Core ML keeps it so.
+Factors are where an engine's own pass has put them. b' takes the mean error back, as for
+onnxruntime. A scale is a number that 16 bits hold, for Core ML keeps it so.
 """
 
 import numpy as np

@@ -3,6 +3,8 @@
     y = Attention(q, k, v, bias)   ->   q', v' = Transpose(Reshape(scale * q)), k' keys last
                                         p = Softmax(MatMul(q', k') + Squeeze(bias))   [H, S, S]
                                         y = Reshape(Transpose(MatMul(p, v')))         [1, S, E]
+
+The bias is squeezed once for all layers.
 """
 
 import numpy as np

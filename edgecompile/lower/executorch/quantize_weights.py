@@ -1,6 +1,8 @@
 """Round weights and tables to int8, as for Core ML; XNNPACK rounds what they multiply row by row.
 
     y = x W + b   ->   y = x DequantizeLinear(Wq, scale[out]) + b'
+
+Shapes may be open.
 """
 
 import onnx_ir as ir
