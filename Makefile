@@ -21,7 +21,7 @@ test: $(VENV)/.test $(MODEL)
 
 # Vendors' compilers are fetched into ~/.cache/edgecompile; where one does not run, its tests are skipped.
 test-slow: $(VENV)/.test $(MODEL)
-	-@$(BIN)/edgecompile toolchain install qnn
+	-@for name in qnn coreml executorch; do $(BIN)/edgecompile toolchain install $$name; done
 	@$(BIN)/python -m pytest -q -m slow
 
 # The exporters' tests have an environment of their own: torch weighs more than all the rest.
@@ -53,10 +53,12 @@ bench-distill: .venv-export/.ready $(MODEL)
 bench-boards: $(VENV)/.test $(MODEL)
 	@$(BIN)/python benchmarks/boards.py
 
-# Qualcomm's and Arm's NPUs, in the vendors' emulator and by Vela's estimate.
+# Qualcomm's and Arm's NPUs, in the vendors' emulator and by Vela's estimate; Core ML, ExecuTorch.
 bench-npu: $(VENV)/.test $(MODEL)
 	@$(BIN)/python benchmarks/qnn.py
 	@$(BIN)/python benchmarks/ethos_u.py
+	@$(BIN)/python benchmarks/coreml.py
+	@$(BIN)/python benchmarks/executorch.py
 
 # Each peer in an environment of its own, made on first use (5 GB, some minutes).
 bench-peers: $(VENV)/.test $(MODEL)

@@ -65,7 +65,10 @@ class Package:
         elif operation.type == "constexpr_affine_dequantize":
             q, scale, axis = given["quantized_data"], given["scale"], int(given["axis"])
             shape = [-1 if n == axis % q.ndim else 1 for n in range(q.ndim)]
-            real = (q.astype(np.float32) - given["zero_point"]) * scale.reshape(shape)
+            scales, zeros = (
+                a.reshape(shape if a.ndim else ()) for a in (scale, given["zero_point"])
+            )
+            real = (q.astype(np.float32) - zeros) * scales
             self.constants[name] = _wide(real.astype(scale.dtype))
             self.stored[name] = [list(q.shape), q.dtype.name]
         else:
@@ -254,6 +257,13 @@ def _reduce(function: Callable[..., Any]) -> Callable[[Values], Any]:
     return run
 
 
+def _cumsum(given: Values) -> Any:
+    axis, x = int(given["axis"]), given["x"]
+    turned = np.flip(x, axis) if given["reverse"] else x
+    sums = np.cumsum(turned, axis=axis) - (turned if given["exclusive"] else 0)
+    return np.flip(sums, axis) if given["reverse"] else sums
+
+
 def _length(x: Any, **over: Any) -> Any:
     return np.sqrt((x * x).sum(**over))
 
@@ -271,7 +281,7 @@ OPERATORS: dict[str, Callable[[Values], Any]] = {
     "reduce_max": _reduce(np.max), "reduce_l2_norm": _reduce(_length),
     "cast": lambda g: g["x"].astype(CASTS[g["dtype"]]),
     "concat": lambda g: np.concatenate(g["values"], axis=int(g["axis"])),
-    "conv": _conv, "gelu": _gelu, "layer_norm": _layer_norm, "matmul": _matmul,
+    "conv": _conv, "cumsum": _cumsum, "gelu": _gelu, "layer_norm": _layer_norm, "matmul": _matmul,
     "gather": lambda g: np.take(g["x"], g["indices"].astype(np.int64), axis=int(g["axis"])),
     "linear": lambda g: g["x"] @ g["weight"].T + g.get("bias", 0),
     "reshape": lambda g: g["x"].reshape([int(n) for n in g["shape"]]),

@@ -301,6 +301,10 @@ FORMS: dict[str, Callable[[Writer, Any, str], Any]] = {
     "Concat": lambda w, n, out: mb.concat(
         values=[w.read(name) for name in n["inputs"]], axis=n["attributes"]["axis"], name=out),
     "Conv": _conv,
+    "CumSum": lambda w, n, out: mb.cumsum(
+        x=w.read(n["inputs"][0]), axis=(w.numbers(n, 1) or [0])[0],
+        exclusive=bool(n["attributes"].get("exclusive", 0)),
+        reverse=bool(n["attributes"].get("reverse", 0)), name=out),
     "DequantizeLinear": _dequantize,
     "Expand": _expand,
     "Gather": lambda w, n, out: mb.gather(

@@ -314,6 +314,7 @@ FORMS: dict[str, Callable[..., Any]] = {
     "Cast": lambda n, g, _: g[0].to(ONNX_TYPES[n["attributes"]["to"]]),
     "LayerNormalization": _layer_norm, "Reshape": _reshape, "Unsqueeze": _unsqueeze,
     "Squeeze": lambda _n, g, _v: g[0].squeeze(tuple(g[1])),
+    "CumSum": lambda _n, g, _v: torch.cumsum(g[0], int(np.ravel(g[1])[0])),
     "Slice": _slice, "Shape": _shape, "Clip": _clip,
     "Expand": lambda _n, g, _v: g[0].expand(g[1]),
     "ReduceSum": _reduce("sum"), "ReduceMean": _reduce("mean"), "ReduceMax": _reduce("amax"),
