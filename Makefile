@@ -21,8 +21,7 @@ test: $(VENV)/.test $(MODEL)
 
 # Vendors' compilers are fetched into ~/.cache/edgecompile; where one does not run, its tests are skipped.
 test-slow: $(VENV)/.test $(MODEL)
-	-@$(BIN)/edgecompile toolchain install qnn
-	-@$(BIN)/edgecompile toolchain install rknn
+	-@for name in qnn rknn coreml executorch; do $(BIN)/edgecompile toolchain install $$name; done
 	@$(BIN)/python -m pytest -q -m slow
 
 # The exporters' tests have an environment of their own: torch weighs more than all the rest.
@@ -55,11 +54,13 @@ bench-boards: $(VENV)/.test .venv-export/.ready $(MODEL)
 	@$(BIN)/python benchmarks/boards.py
 	@.venv-export/bin/python benchmarks/digits.py --boards
 
-# Qualcomm's, Rockchip's and Arm's NPUs, in the vendors' emulators and by Vela's estimate.
+# Qualcomm's, Rockchip's and Arm's NPUs, in the vendors' emulators and by Vela's estimate; Core ML, ExecuTorch.
 bench-npu: $(VENV)/.test $(MODEL)
 	@$(BIN)/python benchmarks/qnn.py
 	@$(BIN)/python benchmarks/rknn.py
 	@$(BIN)/python benchmarks/ethos_u.py
+	@$(BIN)/python benchmarks/coreml.py
+	@$(BIN)/python benchmarks/executorch.py
 
 # Finished stages of earlier builds: a second build, other budgets and targets, 50 kills (minutes).
 bench-cache: $(VENV)/.test $(MODEL)

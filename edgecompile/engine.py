@@ -94,6 +94,8 @@ class Engine:
     """Add the ranges of all tensors to a plan, found in the engine's own float form."""
     answer_all: "Callable[[Path, Sequence[Feed]], list[list[FloatArray]]] | None" = None
     """Answer all feeds at once: an emulator that starts slowly; its accuracy is "emulated"."""
+    accuracy_kind: str = ""
+    """"measured" where what answers all feeds at once is the runtime itself, on this host."""
     numbers: Callable[[Path], Rows] | None = None
     """What an artifact tells of itself for the profile: the NPU's share."""
     finish: Finish | None = None

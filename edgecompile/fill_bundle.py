@@ -83,7 +83,7 @@ def _manifest(artifact: Artifact, prepared: Prepared, kept: slice) -> dict[str, 
     board, tried, found = artifact.board, artifact.tried, artifact.tried.accuracy
     engine, toolchain = engines.engine(board.engine), engines.toolchain_record(board)
     golden, expected = prepared.data.golden[kept], prepared.expected[kept]
-    kind = "emulated" if engine.answer_all else "measured"
+    kind = engine.accuracy_kind or ("emulated" if engine.answer_all else "measured")
     judged = {"floor": floor_of(prepared, found), "kind": kind, "how": engine.how}
     seen = accuracy.compare(found.metric, tried.answers[kept], expected, golden, prepared.outputs)
     return {

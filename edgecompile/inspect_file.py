@@ -1,4 +1,4 @@
-"""What an .onnx or .tflite file holds: size, operators, formats, embeddings, floats, and why."""
+"""What an artifact holds: size, operators, formats, embeddings, floats, and why."""
 
 import json
 from pathlib import Path
@@ -10,6 +10,7 @@ from edgecompile.distill.claim_folder import STUDENT
 from edgecompile.errors import ModelError, UnsupportedError
 from edgecompile.export.read_model import export, find_source
 from edgecompile.graph import dim, linears, op_histogram, slices_rows
+from edgecompile.inspect_compiled import find_compiled, inspect_compiled
 from edgecompile.inspect_widths import inspect_widths
 
 ARTIFACT = "model.onnx"
@@ -37,6 +38,8 @@ def inspect_file(path: Path, *, widths: bool = True) -> dict[str, Any]:
         from edgecompile.tflite.inspect_tflite import inspect_tflite
 
         return inspect_tflite(tflite)
+    if compiled := find_compiled(path):
+        return inspect_compiled(compiled)
     file, model = _open(path)
     formats: dict[str, int] = {}
     for value in model.graph.initializers.values():

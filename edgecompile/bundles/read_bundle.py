@@ -26,7 +26,8 @@ TEXTS = ("edgecompile", "model", "target", "engine", "runtime", "built_with", "a
 TABLES = ("accuracy", "golden", "recipe", "inputs", "quantization", "files")
 """The keys of a manifest that are read without asking."""
 BUILD_AGAIN = "build it again, or copy it again"
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*")
+"""A file of the bundle, or of a folder in it (a Core ML package); none begins with a dot."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 Json = Mapping[str, Any]
@@ -138,13 +139,14 @@ def _check_manifest(path: Path, manifest: Json) -> None:
 
 
 def _check_file(folder: Path, name: str, expected: object) -> None:
-    """Check that a file lies in the folder itself and is the one that was built."""
+    """Check that a file lies in the folder and is the one that was built."""
     if not NAME.fullmatch(name):
         _refuse(folder / MANIFEST, f"'files' names {name!r}, which is no plain file name")
     if not isinstance(expected, str) or not SHA256.fullmatch(expected):
         _refuse(folder / MANIFEST, f"'files' has no SHA-256 of {name}")
     path = folder / name
-    if path.is_symlink() or not path.is_file():
+    steps = (path, *path.parents[: name.count("/")])
+    if any(step.is_symlink() for step in steps) or not path.is_file():
         _refuse(path, "is missing")
     if sha256(path) != expected:
         _refuse(path, "is not the file that was built: its hash differs from the manifest's")

@@ -40,7 +40,7 @@ def inspect(
     if as_json:
         print_json(found)
         return
-    kind = f"opset {found['opset']}" if "opset" in found else f"TFLite, {found['signatures']}"
+    kind = found.get("kind") or f"opset {found['opset']}"
     click.echo(f"{found['file']}: {found['size_bytes']:,} bytes, {kind}")
     for table in terminal.inspect_tables(found):
         print_table(table)

@@ -55,8 +55,8 @@ def check_python(engine):
 def check_files(manifest):
     """Compare each file with the hash in the manifest."""
     for name, expected in manifest["files"].items():
-        path = FOLDER / name
-        if path.parent != FOLDER or not path.is_file():
+        path, inside = FOLDER / name, Path(name)
+        if inside.is_absolute() or ".." in inside.parts or not path.is_file():
             fail(f"files: {name} is missing")
         if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
             fail(f"files: {name} is not the file that was built; copy the bundle again")

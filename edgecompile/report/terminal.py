@@ -62,7 +62,10 @@ def _npu(profile: Row) -> str:
     shares = [n for n in profile["numbers"] if n["name"].startswith("npu_share")]
     if not shares:
         return ""
-    told = f"{min(n['value'] for n in shares):.0%} on the NPU ({shares[0]['how']})"
+    values = [n["value"] for n in shares if n["value"] is not None]
+    if not values:
+        return f"what runs on the NPU is {shares[0]['how']}"
+    told = f"{min(values):.0%} on the NPU ({shares[0]['how']})"
     times = [n for n in _of(profile, "latency", "artifact") if n["kind"] == "modelled"]
     for row in times:
         told += f"; {row['value']:.1f} ms for {row['sequence']} tokens, modelled by {row['how']}"

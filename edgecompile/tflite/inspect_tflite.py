@@ -54,10 +54,12 @@ def _describe(file: Path, model: Any) -> dict[str, Any]:
             if shape[1] > 1:
                 row = {"name": tensors[0].name.decode(), "shape": shape, "format": kind}
                 tables[row["name"]] = row
+    signatures = [signature.signatureKey.decode() for signature in model.signatureDefs or []]
     return {
         "file": str(file),
+        "kind": f"TFLite, {signatures}",
         "size_bytes": file.stat().st_size,
-        "signatures": [signature.signatureKey.decode() for signature in model.signatureDefs or []],
+        "signatures": signatures,
         "bytes_by_format": _bytes_by_format(model, types),
         "operators": {name: count for name, count in counts.items() if count},
         "embeddings": list(tables.values()),

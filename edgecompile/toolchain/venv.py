@@ -38,7 +38,9 @@ class Toolchain:
     """What NAME.toml says: `licence` is shown before it is installed, and kept in manifests.
 
     `machines` are those of platform.machine(), `glibc` and `python` the oldest, `before` the first
-    Python that is too new. `imports` is the module that must load for it to be in order.
+    Python that is too new. `imports` is the module that must load for it to be in order. `apart`
+    is a package of one version that no lock can hold, for its wheels differ by index (torch: some
+    are for a CPU alone): pip takes it, and what it asks for, as it is configured.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Toolchain:
     python: str = "3.11"
     before: str = ""
     glibc: str = ""
+    apart: str = ""
 
 
 def toolchains() -> list[str]:
@@ -138,9 +141,12 @@ def _install(tool: Toolchain, folder: Path) -> None:
     """Make a virtual environment without pip, and let this Python's pip fill it by the lock."""
     call([sys.executable, "-m", "venv", "--without-pip", folder], TIME_LIMIT_S)
     pip: list[str | Path] = [*pip_command(), "--python", folder / "bin" / "python"]
-    pip += ["install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps"]
-    pip += ["--only-binary=:all:", "--require-hashes", "--no-compile"]
-    call([*pip, "--requirement", _lock(tool.name)], TIME_LIMIT_S, marks=["ERROR:"])
+    pip += ["install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-compile"]
+    pip += ["--only-binary=:all:"]
+    lock: list[str | Path] = ["--no-deps", "--require-hashes", "--requirement", _lock(tool.name)]
+    call([*pip, *lock], TIME_LIMIT_S, marks=["ERROR:"])
+    if tool.apart:  # after the lock: what is there already is not chosen anew
+        call([*pip, tool.apart], TIME_LIMIT_S, marks=["ERROR:"])
     _record(tool, folder)
 
 

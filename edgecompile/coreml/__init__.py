@@ -1,0 +1,1 @@
+"""Core ML packages: written, read back and executed by workers in coremltools' environment."""

@@ -1,0 +1,1 @@
+"""ExecuTorch programs: written and executed by workers in an environment with torch."""
