@@ -29,13 +29,6 @@ PACKAGE = "coremltools"
 """What pip installs on a Mac."""
 ISAS = ("aarch64",)
 """Machines that Core ML runs int8 packages of ours on: those with Apple silicon."""
-RUNGS: tuple[str, ...] = ()
-"""What this engine has between int8 weights and float16: nothing."""
-WEIGHTS: dict[str, tuple[int, int]] = {}
-LOOKUPS: dict[str, tuple[int, int]] = {}
-WITHOUT_VNNI: dict[str, str] = {}
-ROUNDS_OUTPUTS = False
-"""Weights alone are rounded; activations are float16."""
 FIXED_SHAPES = ONE_LENGTH = True
 """The package holds one graph; its length is the longest of [shapes] sequence."""
 HOW = (

@@ -19,7 +19,7 @@ from edgecompile.engines import engine
 from edgecompile.plugins import engine_names
 from edgecompile.recipe import GateTable, ProfileTable, Recipe
 
-IMPORTS = {"qnn": ["onnxruntime"], "rknn": ["onnxruntime", "rknnlite"]}
+IMPORTS = {"executorch": ["torch"], "qnn": ["onnxruntime"], "rknn": ["onnxruntime", "rknnlite"]}
 """What an engine's program imports that is not called as its package."""
 
 
