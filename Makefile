@@ -9,7 +9,7 @@ MODEL  := models/all-MiniLM-L6-v2
 PIP    := --quiet --disable-pip-version-check --no-deps --require-hashes
 
 .PHONY: demo test test-slow test-exporters check bench bench-tasks bench-prune bench-distill \
-	bench-boards bench-npu bench-peers docs clean
+	bench-boards bench-npu bench-peers bench-cache docs clean
 
 demo: $(VENV)/.demo $(MODEL)
 	@echo "building $(MODEL) for x86-64 and raspberry-pi-5"
@@ -49,14 +49,19 @@ bench-prune: $(VENV)/.test $(MODEL)
 bench-distill: .venv-export/.ready $(MODEL)
 	@.venv-export/bin/python benchmarks/distill.py
 
-# Instructions, products and modelled times of ARM boards, emulated.
-bench-boards: $(VENV)/.test $(MODEL)
+# Instructions, products and modelled times of ARM boards, emulated; a ViT on them.
+bench-boards: $(VENV)/.test .venv-export/.ready $(MODEL)
 	@$(BIN)/python benchmarks/boards.py
+	@.venv-export/bin/python benchmarks/digits.py --boards
 
 # Qualcomm's and Arm's NPUs, in the vendors' emulator and by Vela's estimate.
 bench-npu: $(VENV)/.test $(MODEL)
 	@$(BIN)/python benchmarks/qnn.py
 	@$(BIN)/python benchmarks/ethos_u.py
+
+# Finished stages of earlier builds: a second build, other budgets and targets, 50 kills (minutes).
+bench-cache: $(VENV)/.test $(MODEL)
+	@$(BIN)/python benchmarks/cache.py
 
 # Each peer in an environment of its own, made on first use (5 GB, some minutes).
 bench-peers: $(VENV)/.test $(MODEL)

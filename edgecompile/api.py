@@ -13,6 +13,7 @@ from edgecompile.bundles.check_bundles import Wishes, check_bundle, demand, judg
 from edgecompile.bundles.read_bundle import ReadBundle, read_bundle
 from edgecompile.bundles.rebuild import Rebuilt
 from edgecompile.bundles.verify_bundle import Verified, verify_bundle
+from edgecompile.cache.open_store import open_store
 from edgecompile.compare.change import Change
 from edgecompile.compare.compare_bundles import compare_bundles
 from edgecompile.errors import RecipeError
@@ -35,13 +36,15 @@ def build(
     recipe: Place | Recipe | None = None,
     output: Place = "dist",
     data: Place | None = None,
+    fresh: bool = False,
     say: Say = lambda _stage, _what: None,
 ) -> list[Bundle]:
     """Build a model, a Hugging Face directory or an .onnx file, for each target.
 
-    `model`, `targets` and `data` (for calibration; or "random") go before the recipe's. `say` is
-    called with each stage as it begins. Raises BudgetError, the bundles kept, if one is over the
-    recipe's [budget]; GateError if one is not accurate enough, which is then not written.
+    `model`, `targets` and `data` (for calibration; or "random") go before the recipe's. `fresh`
+    takes no finished stage of an earlier build from the cache. `say` is called with each stage as
+    it begins. Raises BudgetError, the bundles kept, if one is over the recipe's [budget]; GateError
+    if one is not accurate enough, which is then not written.
 
     >>> import edgecompile
     >>> bundles = edgecompile.build(model, targets=["x86-64"], recipe=recipe, output=dist)
@@ -62,7 +65,8 @@ def build(
     if not names:
         msg = "build: give at least one target; edgecompile.target.names() lists them"
         raise RecipeError(msg)
-    bundles = list(run(source, names, Path(output), read, Trace(say)))
+    store = open_store()
+    bundles = list(run(source, names, Path(output), read, Trace(say), store=store, fresh=fresh))
     kept = [ReadBundle(each.folder, each.manifest, each.profile) for each in bundles]
     demand([verdict for each in kept for verdict in judge_bundle(each, Wishes(read))])
     return bundles

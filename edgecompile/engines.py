@@ -36,8 +36,9 @@ def check_installed(target: Target) -> None:
         here = of.runtime_version()
     except MissingRuntimeError as error:
         board = target.name.partition(":")[0]
-        others = [name for name in engines_of(board) if name != target.engine]
-        error.args = ("; or choose ".join([str(error), *(f"{board}:{name}" for name in others)]),)
+        others = [f"{board}:{name}" for name in engines_of(board) if name != target.engine]
+        if others:
+            error.args = (f"{error}; or choose {' or '.join(others)}",)
         raise
     if version(here) < version(target.runtime):
         fault = f"{here} is too old for {target.name}"
@@ -130,10 +131,19 @@ def fit_lengths(target: Target, recipe: Recipe, longest: int) -> Target:
     return replace(target, lengths=tuple(sorted({*(n for n in wished if n < longest), longest})))
 
 
+def observes(plan: "Plan", target: Target) -> bool:
+    """Say whether a target's engine looks for the ranges of a plan itself."""
+    return engine(target.engine).observe is not None and bool(plan.activations)
+
+
 def observe(plan: "Plan", target: Target, model: "ir.Model", feeds: "Iterable[Feed]") -> "Plan":
-    """Return the plan with the ranges of all tensors, for an engine that rounds every one."""
+    """Return the plan with the ranges of all tensors, for an engine that rounds every one.
+
+    They are found in the engine's own float form of the canonical model: the same for all of its
+    chips, so that several targets of a build observe once.
+    """
     own = engine(target.engine).observe
-    return own(plan, target, model, feeds) if own and plan.activations else plan
+    return own(plan, target, model, feeds) if own else plan
 
 
 def answer(target: Target, artifact: Path, feeds: "Sequence[Feed]") -> "list[list[FloatArray]]":

@@ -78,6 +78,14 @@ class FetchError(EdgeCompileError):
     """Something that could not be fetched or made in the user's cache."""
 
 
+class CacheError(EdgeCompileError):
+    """A cache of finished stages that is asked to be what it cannot be."""
+
+
+class DamagedError(CacheError):
+    """An entry of the cache whose files are not those that were written: it is made again."""
+
+
 class ToolchainError(EdgeCompileError):
     """A vendor's compiler that cannot be had, does not run, or gave no sound artifact."""
 

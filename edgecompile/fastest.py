@@ -19,7 +19,7 @@ from edgecompile.host import read_host, why_not
 from edgecompile.target import FASTEST, Target
 
 if TYPE_CHECKING:
-    from edgecompile.pipeline import Bundle
+    from edgecompile.fill_bundle import Bundle
 
 Timed = Mapping[str, float | int | str]
 """The median "ms" of one engine, and how it was got."""

@@ -4,19 +4,22 @@ import errno
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from edgecompile.errors import OutputError
+from edgecompile.scratch import scratch_folder, sweep
 
 MANIFEST = "manifest.json"
 """What makes a folder a bundle, which a newer one may replace."""
 NOTE = "edgecompile.json"
 """What makes a folder a pruned model that was written back."""
+
+NEW, OLD = "-new-", "-old-"
+"""How the names of the folders go on that are being written, or replaced, beside a bundle."""
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
 """Error numbers that mean: the place, not the program, is at fault."""
@@ -80,23 +83,23 @@ def staged_folder(final: Path, mark: str = MANIFEST) -> Iterator[Path]:
     A folder that stands there already is replaced if it holds a file named `mark`.
     """
     _check_replaceable(final, mark)
-    try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
-    except OSError as error:
-        msg = f"{final.parent}: cannot write there: {error.strerror}; choose another with -o"
-        raise OutputError(msg) from error
-    try:
-        yield scratch
-        scratch.chmod(0o755)
-        _swap(scratch, final, mark)
-    except OSError as error:
-        if error.errno not in UNWRITABLE:
-            raise
-        msg = f"{error.filename or final}: cannot write there: {error.strerror}"
-        raise OutputError(msg) from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with ExitStack() as stack:
+        try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            sweep(final.parent, f".{final.name}{OLD}")
+            scratch = stack.enter_context(scratch_folder(final.parent, f".{final.name}{NEW}"))
+        except OSError as error:
+            msg = f"{final.parent}: cannot write there: {error.strerror}; choose another with -o"
+            raise OutputError(msg) from error
+        try:
+            yield scratch
+            scratch.chmod(0o755)
+            _swap(scratch, final, mark)
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
+            msg = f"{error.filename or final}: cannot write there: {error.strerror}"
+            raise OutputError(msg) from error
 
 
 def _check_replaceable(final: Path, mark: str) -> None:
@@ -109,17 +112,35 @@ def _check_replaceable(final: Path, mark: str) -> None:
 
 
 def _swap(scratch: Path, final: Path, mark: str) -> None:
-    """Move `scratch` to `final`; what stood there goes only after the new one is in place."""
-    _check_replaceable(final, mark)
-    if not final.exists():
-        scratch.rename(final)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{final.name}-old-", dir=final.parent))
-    final.rename(old / "bundle")
+    """Move `scratch` to `final`; what stood there goes only after the new one is in place.
+
+    Where another build puts its own there meanwhile, the last one stays.
+    """
+    while True:
+        _check_replaceable(final, mark)
+        if not final.exists():
+            if _placed(scratch, final):
+                return
+            continue
+        with scratch_folder(final.parent, f".{final.name}{OLD}") as old:
+            try:
+                final.rename(old / "bundle")
+            except FileNotFoundError:  # another build is just moving it
+                continue
+            try:
+                if _placed(scratch, final):
+                    return
+            except BaseException:  # an interrupt too must not lose the old bundle
+                (old / "bundle").rename(final)
+                raise
+
+
+def _placed(scratch: Path, final: Path) -> bool:
+    """Move `scratch` to `final`, unless another one stands there by now."""
     try:
         scratch.rename(final)
-    except BaseException:  # an interrupt too must not lose the old bundle
-        (old / "bundle").rename(final)
-        old.rmdir()
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True

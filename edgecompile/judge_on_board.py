@@ -3,7 +3,6 @@
 Other CPUs have other int8 kernels, and round otherwise: this host's answers are not the board's.
 """
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from edgecompile.engines import engine
 from edgecompile.errors import EmulationError, GateError, SmokeError
 from edgecompile.host import Host
 from edgecompile.host import why_not as why_not_here
+from edgecompile.scratch import scratch_folder
 from edgecompile.target import Target
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ def judge_on_board(
         msg = f"{target.name}'s file has no table [cpu]"
         raise EmulationError(msg)
     userland = open_userland(ARCHITECTURE[target.isa], say)
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
-        folder = Path(scratch)
+    with scratch_folder() as scratch:
+        folder = scratch
         _write_bundle(folder, target, files, samples, here)
         try:
             result = run_smoke_test(userland, target.cpu, folder, TIME_LIMIT_S)

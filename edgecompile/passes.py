@@ -21,6 +21,7 @@ from edgecompile.errors import NeedError, PromiseError
 from edgecompile.facts import Fact, sentence
 from edgecompile.graph import weight_bytes
 from edgecompile.plugins import module_of
+from edgecompile.step import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +34,6 @@ class Pass:
     needs: frozenset[Fact] = frozenset()
     gives: frozenset[Fact] = frozenset()
     asks: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One pass that ran: a line of the manifest. Bytes are those of the initializers."""
-
-    stage: str
-    name: str
-    seconds: float
-    ops: int
-    bytes: int
 
 
 def rewrite(

@@ -1,17 +1,25 @@
-"""The stages, in order.
+"""The stages, in order. Each is taken from the cache where the same was made before.
 
-Once for all targets (prepare.py):    export, canonicalise, prune, ask the float model, quantize
-For each target (compile_target.py):  lower, emit, evaluate, climb the ladder if need be, profile
+Once for all targets (prepare.py):    export, canonicalise, prune, ask the float model   "float"
+                                      calibrate, decide                                  "plan"
+For each target (compile_target.py):  observe what its engine rounds                     "observe"
+                                      lower, emit, evaluate, climb the ladder if need be "artifact"
+                                      profile, golden answers, records                   "bundle"
+                                      report                                             "report"
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edgecompile import engines, fastest, files, target
+from edgecompile import engines, fastest, files, scratch, target
+from edgecompile.cache.cached import Cache
+from edgecompile.cache.inputs import read_inputs, read_model_inputs
+from edgecompile.cache.keys import Keys
+from edgecompile.cache.store import Store
 from edgecompile.compile_target import Bundle, compile_target
 from edgecompile.one_thread import in_one_order
-from edgecompile.prepare import prepare, prepare_parts
+from edgecompile.prepare import prepare, share_parts
 from edgecompile.recipe import Recipe
 from edgecompile.stages import lower
 from edgecompile.trace import Trace
@@ -21,9 +29,20 @@ __all__ = ["Bundle", "Trace", "build", "lower", "prepare"]
 
 @in_one_order
 def build(
-    model: Path, targets: Sequence[str], output: Path, recipe: Recipe, trace: Trace
+    model: Path,
+    targets: Sequence[str],
+    output: Path,
+    recipe: Recipe,
+    trace: Trace,
+    *,
+    store: Store | None = None,
+    fresh: bool = False,
 ) -> Iterator[Bundle]:
-    """Compile a model for each target; yield each bundle as soon as it stands."""
+    """Compile a model for each target; yield each bundle as soon as it stands.
+
+    `store` keeps finished stages, for later builds; where `fresh`, none is taken from there. A
+    build that dumps its graphs makes them all.
+    """
     from edgecompile.energy.carbon import read_grid
     from edgecompile.export.read_model import find_source
 
@@ -33,21 +52,25 @@ def build(
     for boards in wanted:
         fastest.check_runs(boards, recipe.quantize.scheme)
     source = find_source(model)
-    for boards in wanted:
-        for board in boards:
-            engines.open_toolchain(board, trace.say)
+    every = [board for boards in wanted for board in boards]
+    for board in every:
+        engines.open_toolchain(board, trace.say)
+    scratch.sweep()
+    if store is not None:
+        store.sweep()
     with files.output_folder(output):
-        every = [board for boards in wanted for board in boards]
         fitted = engines.fit_recipe(every, recipe)
         if fitted is not recipe:
             cut = f"texts are cut at {fitted.shapes.sequence[1]} tokens, as NPUs have fixed shapes"
             trace.say("warning", f"{cut}; [shapes] buckets says otherwise")
-        recipe = fitted
-        outputs = any(map(engines.rounds_outputs, every))
-        first = wanted[0][0]
-        for prepared in prepare_parts(source, recipe, trace, first, outputs=outputs):
+        kept = store if trace.dump is None else None
+        inputs = read_inputs(source, fitted) if kept else read_model_inputs(source)
+        cache = Cache(trace, kept, read=not fresh, sound=inputs.unchanged)
+        keys = Keys(source, "", inputs, fitted, every[0])
+        for part in share_parts(keys, cache):
             for boards in wanted:
-                folder = output / f"{prepared.name}-{boards[0].folder}"
-                with files.staged_folder(folder) as scratch:
-                    bundle = compile_target(boards, prepared, scratch, trace)
+                shared = part[any(map(engines.rounds_outputs, boards))]
+                folder = output / f"{shared.name}-{boards[0].folder}"
+                with files.staged_folder(folder) as staged:
+                    bundle = compile_target(boards, shared, staged, cache)
                 yield replace(bundle, folder=folder)

@@ -6,8 +6,10 @@ its equalising factors: x / smoothing.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from edgecompile.graph import FloatArray, Linear
+if TYPE_CHECKING:
+    from edgecompile.graph import FloatArray, Linear
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +22,11 @@ class Activation:
 
     low: float
     high: float
-    smoothing: FloatArray
-    mean: FloatArray
+    smoothing: "FloatArray"
+    mean: "FloatArray"
     alpha: float
     dynamic: str = ""
-    hessian: FloatArray | None = None
+    hessian: "FloatArray | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Output:
 
     low: float
     high: float
-    smoothing: FloatArray
+    smoothing: "FloatArray"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class Rung:
     why: str
 
 
-def rung_of(plan: Plan, linear: Linear) -> Rung:
+def rung_of(plan: Plan, linear: "Linear") -> Rung:
     """Return the rung that a plan gives a Linear."""
     activation = plan.activations.get(str(linear.x.name))
     if linear.name in plan.kept_float or activation is None:

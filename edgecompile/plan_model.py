@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from edgecompile.plan import FLOAT, Plan
 from edgecompile.recipe import WEIGHT_SCHEMES, Recipe
-from edgecompile.stages import lower
+from edgecompile.stages import lower, lower_float
 from edgecompile.target import REFERENCE
 from edgecompile.trace import Trace
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 def plan_model(
     model: "ir.Model",
-    reference: "ir.Model",
     data: "Dataset",
     recipe: Recipe,
     *,
     outputs: bool,
     trace: Trace,
 ) -> Plan:
-    """Return the plan of the recipe's scheme; `reference` is the model's float form.
+    """Return the plan of the recipe's scheme for a canonical graph.
 
     `outputs` says that an engine rounds what Linears give: it is observed too.
     """
     scheme = recipe.quantize.scheme
+    reference = lower_float(model)
     if scheme == "int8":
         return _quantize(model, reference, data, recipe, outputs=outputs, trace=trace)
     if scheme in WEIGHT_SCHEMES:

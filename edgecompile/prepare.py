@@ -1,14 +1,15 @@
 """What all targets share: export, canonicalise, prune, run the float model, calibrate, decide."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from edgecompile import files
-from edgecompile.errors import ChangedError, UnsupportedError
-from edgecompile.plan import FLOAT, Plan
+from edgecompile.cache.cached import Cache
+from edgecompile.cache.inputs import read_model_inputs
+from edgecompile.cache.keys import Keys
+from edgecompile.plan import Plan
 from edgecompile.recipe import Recipe
-from edgecompile.stages import lower_float, run_stage
 from edgecompile.target import Target
 from edgecompile.trace import Trace
 
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from edgecompile.data.dataset import Dataset
-    from edgecompile.data.feed import Feed
     from edgecompile.export.read_model import Source
     from edgecompile.graph import FloatArray
+    from edgecompile.open_parts import OpenParts
     from edgecompile.parts import Part
+    from edgecompile.step import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,8 @@ class Prepared:
     `dense` is the float model before anything was pruned, `model` what is left of it; `expected`
     are the dense one's answers to the golden samples. `tokenizer` is the tokenizer.json that goes
     with the model, empty where there is none; `vocabulary` and `pruning` say for the manifest what
-    was cut.
+    was cut. `steps` are those that led here. Of a build that takes this from the cache, the part's
+    own model, which is no longer needed, is the canonical one.
     """
 
     source: "Source"
@@ -47,6 +50,7 @@ class Prepared:
     tokenizer: bytes = b""
     vocabulary: Mapping[str, Any] = field(default_factory=dict)
     pruning: Mapping[str, Any] = field(default_factory=dict)
+    steps: "Sequence[Step]" = ()
 
     @property
     def name(self) -> str:
@@ -57,6 +61,19 @@ class Prepared:
     def outputs(self) -> list[str]:
         """Return the names of the model's outputs."""
         return [str(value.name) for value in self.model.graph.outputs]
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all targets share of one part of a model: made, or read, when a stage first asks.
+
+    `name` is the model's, with that of the part; `floats` is `prepared` without a plan.
+    """
+
+    name: str
+    keys: Keys
+    floats: Callable[[], Prepared]
+    prepared: Callable[[], Prepared]
 
 
 def prepare(source: "Source", recipe: Recipe, trace: Trace, *, outputs: bool = False) -> Prepared:
@@ -78,175 +95,66 @@ def prepare_parts(
     Budgets of [prune] are spent on `board`. Not `quantized`, the plan is empty.
     `outputs` says that an engine rounds what Linears give: it is observed too.
     """
-    from edgecompile.data.dataset import choose_data
-    from edgecompile.data.limits import longest_sequence
-    from edgecompile.parts import parts_of
-
-    trace.say("export", f"{source.path}, {source.route} exporter")
-    graphs = _export(source, trace)
-    exported = len(trace.steps)
-    read: Dataset | None = None
-    for part in parts_of(graphs, source.config.values if source.config is not None else {}):
-        del trace.steps[exported:]
-        if part.name:
-            trace.say("part", f"{part.name}, of {', '.join(graphs)}")
-        model = _canonicalise(source, part, trace)
-        longest = longest_sequence(model, recipe.shapes.sequence[1])
-        if read is None or not part.follows:
-            read = choose_data(recipe, part.front(model), source.folder, longest)
-            for warning in read.warnings:
-                trace.say("warning", warning)
-        yield _prepare(
-            source,
-            part,
-            model,
-            read,
-            longest=longest,
-            recipe=recipe,
-            trace=trace,
-            board=board,
-            quantized=quantized,
-            outputs=outputs,
-        )
+    keys = Keys(source, "", read_model_inputs(source), recipe, board)
+    for part in share_parts(keys, Cache(trace)):
+        yield part[outputs].prepared() if quantized else part[outputs].floats()
 
 
-def _prepare(
-    source: "Source",
-    part: "Part",
-    model: "ir.Model",
-    given: "Dataset",
-    *,
-    longest: int,
-    recipe: Recipe,
-    outputs: bool,
-    trace: Trace,
-    board: Target | None,
-    quantized: bool,
-) -> Prepared:
-    """Prune, run the float model, calibrate, decide; `given` is what the data holds of inputs."""
-    from edgecompile.data.encoder import TOKENIZER
-    from edgecompile.gate import check_pruned
-    from edgecompile.narrow.prune_units import prune_units
-    from edgecompile.narrow.prune_vocabulary import prune_vocabulary
-    from edgecompile.narrow.read_student import read_student
-    from edgecompile.narrow.spend_on_target import aim_of
-    from edgecompile.parts import complete_data
+def share_parts(keys: Keys, cache: Cache) -> Iterator[Mapping[bool, Shared]]:
+    """Say which parts a model has; `keys` are those of a model without parts.
+
+    Each is there without and with what Linears give in its plan: what one target's engine asks for
+    changes nothing of another's.
+    """
+    from edgecompile.cache.keep_json import read_json, write_json
+    from edgecompile.open_parts import OpenParts
+
+    parts = OpenParts(keys.source, keys.recipe, cache.trace)
+    names = [""]  # a directory or file that is one graph, as most are
+    if keys.source.route == "optimum":
+        names = cache.cached("parts", "names", keys.floats(), parts.names, write_json, read_json)
+    for index, name in enumerate(names):
+        own = replace(keys, part=name)
+        floats = cache.once(partial(_floats, parts, index, own, cache))
+        shown = "-".join(filter(None, (keys.source.name, name)))
+        planned = {outputs: replace(own, outputs=outputs) for outputs in (False, True)}
+        yield {
+            outputs: Shared(shown, of, floats, cache.once(partial(_prepared, floats, of, cache)))
+            for outputs, of in planned.items()
+        }
+
+
+def _floats(parts: "OpenParts", index: int, keys: Keys, cache: Cache) -> Prepared:
+    """Return the pruned float model, with what the dense one answers."""
+    from edgecompile.cache.keep_floats import read_floats, write_floats
+    from edgecompile.prepare_float import prepare_float
+
+    source, recipe = keys.source, keys.recipe
+
+    def make() -> Prepared:
+        opened = parts.open(index)
+        start = len(cache.trace.steps)
+        made = prepare_float(source, opened, keys.inputs.model, recipe, cache.trace, keys.spent_on)
+        return replace(made, steps=[*opened.steps, *cache.trace.steps[start:]])
+
+    def read(folder: "Path") -> Prepared:
+        return read_floats(folder, source, keys.part, recipe)
+
+    return cache.cached("float", "the float model", keys.floats(), make, write_floats, read)
+
+
+def _prepared(floats: Callable[[], Prepared], keys: Keys, cache: Cache) -> Prepared:
+    """Return the float model with its plan."""
+    from edgecompile.cache.keep_plan import Planned, read_planned, write_planned
     from edgecompile.plan_model import plan_model
-    from edgecompile.session import answer, session
 
-    dense = model
-    data = given if part.complete is None else complete_data(given, part.complete)
-    golden = data.golden
-    folder = recipe.path(recipe.model.tokenizer) if recipe.model.tokenizer else source.folder
-    tokenizer = _read_tokenizer(folder / TOKENIZER, model)
-    vocabulary: Mapping[str, Any] = {}
-    pruning: Mapping[str, Any] = {}
-    if recipe.distils:
-        trace.say("distill", f"reading the trained student in {recipe.distill.student}")
-        model, pruning = read_student(source, recipe)
-    if recipe.prune.vocabulary:
-        cut = prune_vocabulary(
-            model, part, data, folder=folder, longest=longest, recipe=recipe, trace=trace
+    def make() -> Planned:
+        given, start = floats(), len(cache.trace.steps)
+        plan = plan_model(
+            given.model, given.data, given.recipe, outputs=keys.outputs, trace=cache.trace
         )
-        model, tokenizer, vocabulary = cut.model, cut.tokenizer, cut.table
-        data, golden = cut.data, cut.golden
-    pruned = None
-    if recipe.prune.cuts_units and not recipe.distils:
-        aim = aim_of(recipe, board, model, data.golden, longest)
-        pruned = prune_units(model, part, data, recipe.prune, trace, aim)
-        model, data, pruning = pruned.model, pruned.own_data(part, given, data), pruned.table
-    reference = lower_float(model)
-    trace.say("evaluate", f"asking the float model for answers to {len(data.golden)} {data.judges}")
-    native = source.route == "native"
-    wide = reference if model is dense else lower_float(dense)
-    expected = answer(session(wide if native else _pooled(source, part)), golden)
-    if not native:
-        _check_same(wide, expected, golden)
-    inputs = {str(path.relative_to(source.folder)): files.sha256(path) for path in source.files}
-    inputs |= data.hashes
-    if pruned is not None:
-        expected = [pruned.narrow(answers) for answers in expected]
-    prepared = Prepared(
-        source=source,
-        part=part,
-        recipe=recipe,
-        dense=dense,
-        model=model,
-        plan=FLOAT,
-        data=data,
-        expected=expected,
-        longest=longest,
-        inputs=inputs,
-        tokenizer=tokenizer,
-        vocabulary=vocabulary,
-        pruning=pruning,
-    )
-    if pruning or vocabulary.get("golden_outside"):
-        check_pruned(prepared, answer(session(reference), data.golden), trace)
-    if not quantized:
-        return prepared
-    plan = plan_model(model, reference, data, recipe, outputs=outputs, trace=trace)
-    return replace(prepared, plan=plan)
+        return Planned(plan, cache.trace.steps[start:])
 
-
-def _read_tokenizer(path: "Path", model: "ir.Model") -> bytes:
-    """Return the tokenizer.json of a model that reads tokens."""
-    reads = any(value.name == "input_ids" for value in model.graph.inputs)
-    return path.read_bytes() if reads and path.is_file() else b""
-
-
-def _check_same(
-    reference: "ir.Model", expected: "list[list[FloatArray]]", golden: "Sequence[Feed]"
-) -> None:
-    """Compare our float graph with the exported one on real data, whose lengths no probe chose."""
-    from edgecompile.probe import close
-    from edgecompile.session import answer, session
-
-    for answers, truths in zip(answer(session(reference), golden), expected, strict=True):
-        for value, ours, truth in zip(reference.graph.outputs, answers, truths, strict=True):
-            if not close(ours, truth):
-                raise ChangedError(str(value.name))
-
-
-def _export(source: "Source", trace: Trace) -> "Mapping[str, ir.Model]":
-    from edgecompile.export import read_model
-
-    with trace.step("export", source.route) as done:
-        graphs = read_model.export_parts(source)
-        for graph in graphs.values():
-            done(graph)
-    return graphs
-
-
-def _canonicalise(source: "Source", part: "Part", trace: Trace) -> "ir.Model":
-    """Return the canonical graph of what an exporter gave; the native one's is canonical."""
-    from edgecompile.export import read_model
-    from edgecompile.probe import check_answers, take_probe
-
-    if source.route == "native":
-        return part.model
-    trace.say("canonicalise", "recognising attention, LayerNormalization, Gelu and Linears")
-    probe = take_probe(part.model)
-    model = run_stage("canonicalise", part.model, {"probe": probe}, trace)
-    check_answers(lower_float(model), probe)
-    return model if part.name else read_model.pooled(source, model)
-
-
-def _pooled(source: "Source", part: "Part") -> "ir.Model":
-    """Return the exported graph of a part, with the pooling that its directory asks for."""
-    from edgecompile.export import read_model
-
-    return part.model if part.name else read_model.pooled(source, part.model)
-
-
-def float_model(source: "Source", trace: Trace) -> "ir.Model":
-    """Return the canonical float graph of a model that is one graph."""
-    from edgecompile.parts import parts_of
-
-    trace.say("export", f"{source.path}, {source.route} exporter")
-    graphs = _export(source, trace)
-    parts = parts_of(graphs, source.config.values if source.config is not None else {})
-    if len(parts) != 1 or parts[0].complete is not None:
-        msg = f"{source.path}: a model with a cache or of several graphs cannot be distilled yet"
-        raise UnsupportedError(msg)
-    return _canonicalise(source, parts[0], trace)
+    found = cache.cached("plan", "the plan", keys.plan(), make, write_planned, read_planned)
+    given = floats()
+    return replace(given, plan=found.plan, steps=[*given.steps, *found.steps])

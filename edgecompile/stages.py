@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from edgecompile import passes
 from edgecompile.plan import FLOAT, Plan
 from edgecompile.target import REFERENCE, Target
 from edgecompile.trace import Trace
@@ -26,6 +25,8 @@ def run_stage(
     stage: str, model: "ir.Model", context: Mapping[str, Any], trace: Trace | None
 ) -> "ir.Model":
     """Run all passes of a stage; `context` holds what they ask for besides the model."""
+    from edgecompile import passes
+
     for step, result in passes.run(passes.passes_of(stage), model, context):
         model = result
         if trace is not None:

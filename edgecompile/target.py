@@ -41,6 +41,7 @@ class Forms:
     attention: str = "packed"
     gelu: str = "erf"
     linear: str = "matmul"
+    channels: str = "elementwise"
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,10 +245,9 @@ def _read(path: Path) -> tuple[Machine, Mapping[str, Any]]:
 
 
 def forms_of(engine: str) -> Mapping[str, tuple[str, ...]]:
-    """Return the forms that an engine's lowering knows, by kind."""
-    forms: Mapping[str, tuple[str, ...]]
-    forms = importlib.import_module(module_of(engine, "lower", f"lower.{engine}")).FORMS
-    return forms
+    """Return the forms that an engine's lowering knows, by kind: the default where it says none."""
+    own = importlib.import_module(module_of(engine, "lower", f"lower.{engine}")).FORMS
+    return {kind: own.get(kind, (form,)) for kind, form in asdict(Forms()).items()}
 
 
 def _check(path: Path, target: Target) -> None:

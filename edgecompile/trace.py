@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecompile.errors import OutputError
-from edgecompile.passes import Step
+from edgecompile.step import Step
 
 if TYPE_CHECKING:
     import onnx_ir as ir

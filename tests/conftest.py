@@ -1,6 +1,7 @@
 """Fixtures that test files share: tiny checkpoints, hand-written graphs, how to run them."""
 
 import json
+import os
 import re
 import shutil
 import string
@@ -30,6 +31,9 @@ PACKAGES = page.PACKAGES
 
 Array = npt.NDArray[Any]
 Feed = Mapping[str, Array]
+
+# Every build of a test makes all of its stages: what it sees is no earlier build's.
+os.environ["EDGECOMPILE_STAGES"] = "off"
 
 # The same examples in every run, and nothing written to the working directory.
 hypothesis.settings.register_profile(

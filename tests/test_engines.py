@@ -62,8 +62,8 @@ def test_a_scheme_that_an_engine_or_an_old_runtime_lacks_is_one_line() -> None:
     with pytest.raises(UnsupportedError) as caught:
         check_scheme(load("raspberry-pi-5:onnxruntime"), "int8-weights")
     assert str(caught.value) == (
-        "raspberry-pi-5:onnxruntime: [quantize] scheme 'int8-weights' needs onnxruntime 1.23, its file allows"
-        " >=1.17; raise `runtime` there, or choose another scheme"
+        "raspberry-pi-5:onnxruntime: [quantize] scheme 'int8-weights' needs onnxruntime 1.23, its"
+        " file allows >=1.17; raise `runtime` there, or choose another scheme"
     )
     check_scheme(load("raspberry-pi-5:onnxruntime"), "int4-weights")
     check_scheme(load("x86-64"), "int8-weights")

@@ -1,6 +1,7 @@
 """Decoders and encoder-decoders: what each part is fed comes from the float graphs."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ import onnx_ir as ir
 import pytest
 
 from edgecompile import pipeline
+from edgecompile.cache.store import Store
 from edgecompile.errors import UnsupportedError
 from edgecompile.export import read_model
 from edgecompile.export.read_model import Source
@@ -275,3 +277,35 @@ def test_each_part_gets_a_bundle_of_its_own(
         check(bundle.folder)
     seen = {n["phase"] for n in bundles[2].profile["numbers"] if "phase" in n}
     assert seen == {"decode"}
+
+
+def test_parts_are_kept_each_by_itself(
+    graphs: dict[str, ir.Model],
+    checkpoint: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A second build exports nothing; where one part is missing, it alone is made, the same."""
+    source = Source(checkpoint(name="t5"), "optimum", read_model.read_config(tmp_path / "t5"))
+    monkeypatch.setattr(read_model, "find_source", lambda _path: source)
+    exports: list[str] = []
+    monkeypatch.setattr(
+        read_model, "export_parts", lambda _source: exports.append("again") or graphs
+    )
+    store = Store(tmp_path / "stages", 10**9)
+
+    def build() -> tuple[list[str], list[set[str]]]:
+        hashes, kept = [], []
+        for bundle in pipeline.build(
+            tmp_path / "t5", ["aarch64"], tmp_path / "dist", QUICK, pipeline.Trace(), store=store
+        ):
+            hashes.append(bundle.manifest["files"]["model.onnx"])
+            kept.append({entry.name for entry in store.entries()})
+        return hashes, kept
+
+    first, kept = build()
+    assert (build()[0], len(exports)) == (first, 1)
+    for name in kept[1] - kept[0]:  # the decoder's
+        shutil.rmtree(store.folder / name)
+    assert (build()[0], len(exports)) == (first, 2)
+    assert {entry.name for entry in store.entries()} == kept[2]

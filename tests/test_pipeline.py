@@ -65,7 +65,7 @@ def test_every_target_gets_a_whole_bundle(
     (bundle,) = build(checkpoint(), tmp_path / "dist", name)
     assert bundle.folder == tmp_path / "dist" / f"model-{target.load(name).folder}"
     files = {path.name for path in bundle.folder.iterdir()}
-    records = {"profile.json", "manifest.json", "samples.json", "report.html"}
+    records = {"profile.json", "manifest.json", "samples.json", "report.html", "sbom.cdx.json"}
     artifact = engines.engine(bundle.manifest["engine"]).artifact
     programs = {"smoke.py", "watts.py", "runtime.py"}
     programs |= {"interpret.py"} if ".tflite" in artifact else set()

@@ -1,7 +1,6 @@
 """Run a bundle's own smoke.py, here or on its board's emulated CPU, and keep what it found."""
 
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from edgecompile.bundles.smoke_result import accuracy_of, failure, latency_numbe
 from edgecompile.errors import EmulationError, SmokeError
 from edgecompile.host import read_host, why_not
 from edgecompile.run_program import run_program
+from edgecompile.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from edgecompile.emulate.userland import Say
@@ -60,8 +60,8 @@ def profile_here(folder: Path, say: "Say") -> Profiled:
     bundle = read_bundle(folder)
     here, host = "here", read_host()
     say("profile", f"running {bundle.target}'s smoke.py here")
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
-        path = Path(scratch) / "measured.json"
+    with scratch_folder() as scratch:
+        path = scratch / "measured.json"
         command: list[str | Path] = [
             sys.executable,
             "-I",

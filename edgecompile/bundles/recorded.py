@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from edgecompile import recipe as recipes
 from edgecompile import target as targets
 from edgecompile.budgets.table import budgets_of
-from edgecompile.data.dataset import data_dir
+from edgecompile.data.committed import data_dir
 from edgecompile.data.provenance import hash_data
 from edgecompile.data.source import word_of
 from edgecompile.errors import BundleError, InputError

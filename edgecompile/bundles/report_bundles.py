@@ -9,29 +9,36 @@ from typing import TYPE_CHECKING, Any
 from edgecompile.bundles.check_bundles import Wishes, judge_bundle
 from edgecompile.bundles.read_bundle import PROFILE, ReadBundle, read_bundle
 from edgecompile.bundles.rewrite_bundle import add_file
+from edgecompile.cache.cached import Cache
+from edgecompile.cache.keys import report_key
 from edgecompile.errors import MissingRuntimeError
 from edgecompile.files import write_whole
 from edgecompile.profile.read_profile import read_profile
-from edgecompile.trace import Trace
 
 if TYPE_CHECKING:
-    from edgecompile.compile_target import Bundle
+    from edgecompile.fill_bundle import Bundle
     from edgecompile.report.html.sections import Shown
 
 REPORT = "report.html"
 
 
-def add_report(bundle: "Bundle", trace: Trace) -> "Bundle":
+def add_report(bundle: "Bundle", cache: Cache) -> "Bundle":
     """Write the page into a bundle that was built; without its packages, say what is missing."""
+    from edgecompile.cache.keep_json import read_json, write_json
     from edgecompile.report.html.page import render
 
-    target = bundle.manifest["target"]
+    target, trace = bundle.manifest["target"], cache.trace
+
+    def make() -> str:
+        trace.say("report", f"{target}: {REPORT}")
+        return render([_shown(bundle, _name(bundle.manifest))])
+
+    key, what = report_key(bundle.manifest), f"{target}: {REPORT}"
     try:
-        page = render([_shown(bundle, _name(bundle.manifest))])
+        page = cache.cached("report", what, key, make, write_json, read_json)
     except MissingRuntimeError as error:
         trace.say("report", f"{target}: no {REPORT}: {error}")
         return bundle
-    trace.say("report", f"{target}: {REPORT}")
     (bundle.folder / REPORT).write_text(page, encoding="utf-8")
     return replace(bundle, manifest=add_file(bundle.folder, bundle.manifest, REPORT))
 

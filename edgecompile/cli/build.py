@@ -36,6 +36,10 @@ from edgecompile.errors import GateError
     help="Judge ARM boards' artifacts on their CPU, emulated: fetch what that takes (82 MB, once),"
     " or leave it out. Without either: where it is set up already.",
 )  # fmt: skip
+@click.option(
+    "--cache/--no-cache", default=True,
+    help="Take finished stages of earlier builds; or make all anew, and keep that.",
+)  # fmt: skip
 @ci_options
 @as_json
 def build(  # noqa: PLR0917 - one parameter an option
@@ -46,6 +50,7 @@ def build(  # noqa: PLR0917 - one parameter an option
     data: str | None,
     dump: Path | None,
     emulate: bool | None,  # noqa: FBT001 - click passes flags by name
+    cache: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
     outputs: Outputs,
 ) -> None:
@@ -57,12 +62,14 @@ def build(  # noqa: PLR0917 - one parameter an option
 
     from edgecompile import pipeline
     from edgecompile import recipe as recipes
+    from edgecompile.cache.open_store import open_store
     from edgecompile.cli.progress import progress
-    from edgecompile.data.source import word_of
     from edgecompile.report import terminal
 
     recipe = recipes.read(recipe_file) if recipe_file else recipes.Recipe()
     if data is not None:
+        from edgecompile.data.source import word_of
+
         place = data if word_of(data) else str(Path(data).absolute())
         recipe = replace(recipe, calibration=replace(recipe.calibration, data=place))
     if emulate is not None:
@@ -82,7 +89,9 @@ def build(  # noqa: PLR0917 - one parameter an option
     with progress() as say:
         try:
             trace = pipeline.Trace(say, dump)
-            for bundle in pipeline.build(model, names, output, recipe, trace):
+            for bundle in pipeline.build(
+                model, names, output, recipe, trace, store=open_store(), fresh=not cache
+            ):
                 say("done", str(bundle.folder))
                 bundles.append(bundle)
         except GateError as error:  # bundles that stand already are still shown

@@ -13,6 +13,7 @@ import click
 
 from edgecompile import __version__
 from edgecompile.cli.build import build
+from edgecompile.cli.cache import cache
 from edgecompile.cli.calibrate_board import calibrate_board
 from edgecompile.cli.check import check
 from edgecompile.cli.diff import diff
@@ -156,5 +157,6 @@ for command in (
     rebuild,
     calibrate_board,
     toolchain,
+    cache,
 ):
     cli.add_command(command)

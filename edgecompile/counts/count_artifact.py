@@ -1,7 +1,6 @@
 """Count what one inference of an artifact executes on an emulated board."""
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from edgecompile.cpu import Cpu
 from edgecompile.emulate.run import run_python
 from edgecompile.emulate.userland import Userland
 from edgecompile.errors import EmulationError
+from edgecompile.scratch import scratch_folder
 
 PROFILED = "onnxruntime"
 """The engine that can be asked for a profile of its operators."""
@@ -69,8 +69,8 @@ def count_artifact(
         msg = f"no instructions are counted: the plugin knows those of aarch64, not of {what}"
         raise EmulationError(msg)
     plugin = build_plugin(userland.qemu_version)
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
-        folder = Path(scratch)
+    with scratch_folder() as scratch:
+        folder = scratch
         np.savez(folder / "feed.npz", **feed)
         lines, blocks = folder / "lines", folder / "blocks"
         program = Path(__file__).with_name("run_marked.py")

@@ -9,6 +9,7 @@ from typing import Any
 import onnx_ir as ir
 
 from edgecompile import files
+from edgecompile.data.committed import data_dir
 from edgecompile.data.feed import Feed
 from edgecompile.data.provenance import digest
 from edgecompile.data.source import (
@@ -57,12 +58,6 @@ class Dataset:
     def judges(self) -> str:
         """Return what the golden samples are called: "golden samples" or "random samples"."""
         return "random samples" if "warning" in self.judged else "golden samples"
-
-
-def data_dir() -> Path:
-    """Return `calibration_data/`: inside the package in a wheel, beside it in a checkout."""
-    inside = Path(__file__).parents[1] / "calibration_data"
-    return inside if inside.is_dir() else Path(__file__).parents[2] / "calibration_data"
 
 
 def choose_data(recipe: Recipe, model: ir.Model, folder: Path, longest: int) -> Dataset:

@@ -5,14 +5,14 @@ import shutil
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from edgecompile.data.feed import Feed
 from edgecompile.files import sha256, write_json
-from edgecompile.graph import FloatArray
 from edgecompile.plugins import folder_of, packages
+
+if TYPE_CHECKING:
+    from edgecompile.data.feed import Feed
+    from edgecompile.graph import FloatArray
 
 GOLDEN, SMOKE, MANIFEST, PROFILE = "golden.npz", "smoke.py", "manifest.json", "profile.json"
 WATTS, RUNTIME = "watts.py", "runtime.py"
@@ -24,7 +24,7 @@ MOST_SAMPLES, FEWEST_SAMPLES, GOLDEN_BYTES = 16, 4, 1 << 24
 """A bundle holds up to 16 golden samples; fewer where caches or images make them large."""
 
 
-def how_many(feeds: Sequence[Feed], expected: Sequence[Sequence[FloatArray]]) -> int:
+def how_many(feeds: "Sequence[Feed]", expected: "Sequence[Sequence[FloatArray]]") -> int:
     """Return how many of the golden samples go into a bundle."""
     size = count = 0
     for feed, answers in zip(feeds[:MOST_SAMPLES], expected[:MOST_SAMPLES], strict=True):
@@ -38,10 +38,12 @@ def how_many(feeds: Sequence[Feed], expected: Sequence[Sequence[FloatArray]]) ->
 def write_golden(
     folder: Path,
     outputs: Sequence[str],
-    feeds: Sequence[Feed],
-    expected: Sequence[Sequence[FloatArray]],
+    feeds: "Sequence[Feed]",
+    expected: "Sequence[Sequence[FloatArray]]",
 ) -> str:
     """Write inputs and the float model's answers as NNN/in/NAME and NNN/out/NAME."""
+    import numpy as np
+
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     for number, (feed, answers) in enumerate(zip(feeds, expected, strict=True)):
         arrays |= {f"{number:03}/in/{name}": array for name, array in feed.items()}

@@ -2,12 +2,12 @@
 
 import json
 import statistics
-import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgecompile.scratch import scratch_folder
 from edgecompile.session import session_options
 
 if TYPE_CHECKING:
@@ -91,10 +91,10 @@ def time_nodes(artifact: Path, feed: "Feed", runs: int) -> list[tuple[str, str, 
     """
     import onnxruntime as ort
 
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
+    with scratch_folder() as folder:
         options = session_options(threads=1)
         options.enable_profiling = True
-        options.profile_file_prefix = str(Path(folder) / "nodes")
+        options.profile_file_prefix = str(folder / "nodes")
         opened = ort.InferenceSession(artifact, options, ["CPUExecutionProvider"])
         for _ in range(1 + runs):
             opened.run(None, dict(feed))

@@ -6,7 +6,6 @@ is left to a CPU. onnxruntime-qnn compiles and emulates, in an environment of it
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgecompile.errors import DataError, ToolchainError, UnsupportedError, WorkerError
+from edgecompile.scratch import scratch_folder
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -66,8 +66,8 @@ def write(
     from edgecompile.toolchain.worker import LOG
 
     del one_file_bytes
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
-        place = Path(scratch)
+    with scratch_folder() as scratch:
+        place = scratch
         (source, *_) = onnxruntime.write(model, place, {})
         (place / "out").mkdir()
         chip = dict(part.split("=", 1) for part in model.metadata_props.get(CHIP, "").split())
@@ -200,8 +200,8 @@ def answer_all(artifact: Path, feeds: "Sequence[Feed]") -> "list[list[FloatArray
     stated = {entry.key: entry.value for entry in model.metadata_props}
     axes: dict[str, int] = json.loads(stated.get(TEXT_AXES, "{}"))
     shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.input}
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
-        place = Path(scratch)
+    with scratch_folder() as scratch:
+        place = scratch
         arrays = {
             f"{number:06}/{name}": _pad(name, feed, shape)
             for number, feed in enumerate(feeds)

@@ -1,6 +1,5 @@
 """Run a bundle's smoke.py as a board's CPU would: its answers count, its time means nothing."""
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from edgecompile.cpu import Cpu
 from edgecompile.emulate.run import end_python
 from edgecompile.emulate.userland import Userland
 from edgecompile.errors import GateError, IllegalInstructionError, SmokeError
+from edgecompile.scratch import scratch_folder
 
 SMOKE, ONCE = "smoke.py", "--once"
 
@@ -28,8 +28,8 @@ def run_smoke_test(
             f"{folder / SMOKE} is of an older edgecompile: it cannot leave out latency; build anew"
         )
         raise SmokeError(msg)
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
-        result = Path(scratch) / "measured.json"
+    with scratch_folder() as scratch:
+        result = scratch / "measured.json"
         command: list[str | Path] = [folder / SMOKE, ONCE, "--result", result]
         try:
             ended = end_python(userland, cpu, command, time_limit_s=time_limit_s)

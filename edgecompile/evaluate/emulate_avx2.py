@@ -2,35 +2,36 @@
 
 An engine that can be told so takes them on this CPU. For others qemu-x86_64 emulates such a CPU: it
 runs this host's own Python and runtime as they are; they choose their kernels by CPUID, which qemu
-answers. Its vpmaddubsw saturates as a real AVX2's does.
-
-Also a program: `python -m edgecompile.evaluate.emulate_avx2 ENGINE MODEL FEEDS ANSWERS`.
+answers. Its vpmaddubsw saturates as a real AVX2's does. What runs there is answer_feeds.py.
 """
 
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from edgecompile.engines import engine
 from edgecompile.errors import EmulationError
-from edgecompile.run_program import run_program
+from edgecompile.host import read_host
+from edgecompile.rows_file import read_answers, write_rows
+from edgecompile.run_program import run_together
+from edgecompile.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from edgecompile.data.feed import Feed
     from edgecompile.graph import FloatArray
 
+CHILD = "edgecompile.evaluate.answer_feeds"
 PROGRAMS = ("qemu-x86_64", "qemu-x86_64-static")
 """What Debian's qemu-user and qemu-user-static install."""
 CPU = "Skylake-Client"
 """The last Intel client CPU before VNNI."""
 NO_QEMU = "there is no qemu-x86_64"
+MOST_PROCESSES = 4
+"""The samples are shared out among so many, each with a model of its own in memory."""
 TIME_LIMIT_S = 600
 """MiniLM takes 1 to 2 s a sample, a model of 100 million parameters 20 s."""
 
@@ -52,7 +53,7 @@ def how(qemu: str | None, engine_name: str) -> str:
         return f"{told}: {engine_name}'s int8 kernels for AVX2, no VNNI, on this host's CPU"
     if qemu is None:
         raise EmulationError(NO_QEMU)
-    first = next(iter(_run([qemu, "--version"]).splitlines()), "")
+    first = next(iter(_run([[qemu, "--version"]]).splitlines()), "")
     words = first.partition("version ")[2].split()
     version = words[0] if words else "of unknown version"
     return f"qemu-x86_64 {version}, -cpu {CPU}: AVX2, no VNNI"
@@ -65,61 +66,42 @@ def emulate(
     feeds: "Sequence[Feed]",
     time_limit_s: float = TIME_LIMIT_S,
 ) -> "list[list[FloatArray]]":
-    """Return all outputs for each feed, on one thread; raise EmulationError where none came."""
+    """Return all outputs for each feed, each on one thread; EmulationError where none came."""
     settings = engine(engine_name).without_vnni
     if qemu is None and not settings:
         raise EmulationError(NO_QEMU)
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
-        asked, answered = (Path(folder) / name for name in ("feeds.npz", "answers.npz"))
-        _write(asked, [dict(feed) for feed in feeds])
-        emulator = [] if qemu is None or settings else [qemu, "-cpu", CPU]
-        command: list[str | Path] = [*emulator, sys.executable, "-P", "-m", __name__]
-        command += [engine_name, artifact, asked, answered]
-        _run(command, time_limit_s, settings)
-        if not answered.is_file():
-            msg = f"{Path(command[0]).name} ended without an answer"
-            raise EmulationError(msg)
-        return [list(row.values()) for row in _read(answered)]
-
-
-def main(engine_name: str, artifact: str, asked: str, answered: str) -> None:
-    """Answer each feed of one .npz into another."""
-    run = engine(engine_name).runner(Path(artifact), 1)
-    answers = [run(feed) for feed in _read(Path(asked))]
-    _write(Path(answered), [dict(enumerate(row)) for row in answers])
+    emulator = [] if qemu is None or settings else [qemu, "-cpu", CPU]
+    count = min(read_host().threads, len(feeds), MOST_PROCESSES)
+    answers: list[list[FloatArray]] = [[] for _ in feeds]
+    with scratch_folder() as folder:
+        places = [(folder / f"feeds{n}.npz", folder / f"answers{n}.npz") for n in range(count)]
+        commands: list[list[str | Path]] = []
+        for number, place in enumerate(places):
+            write_rows(place[0], feeds[number::count])
+            program = [*emulator, sys.executable, "-P", "-m", CHILD]
+            commands.append([*program, engine_name, artifact, *place])
+        _run(commands, time_limit_s, settings)
+        for number, (_, answered) in enumerate(places):
+            if not answered.is_file():
+                msg = f"{Path(commands[0][0]).name} ended without an answer"
+                raise EmulationError(msg)
+            answers[number::count] = read_answers(answered)
+    return answers
 
 
 def _run(
-    command: Sequence[str | Path],
+    commands: Sequence[Sequence[str | Path]],
     time_limit_s: float = TIME_LIMIT_S,
     settings: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
-    """Return what a program prints; raise the last line of its complaint, or its signal."""
-    done = run_program(command, time_limit_s, EmulationError, {**os.environ, **settings})
-    if done.returncode == 0:
-        return done.stdout
-    # qemu first warns of what the CPU has and its emulation has not.
-    lines = [line for line in done.stderr.strip().splitlines() if "warning:" not in line]
-    what = lines[-1].strip()[:300] if lines else f"exit status {done.returncode}"
-    msg = f"{Path(command[0]).name} failed: {what}"
-    raise EmulationError(msg)
-
-
-def _write(path: Path, rows: Sequence[Mapping[Any, np.ndarray[Any, Any]]]) -> None:
-    """Write each row's arrays as NNN/NAME."""
-    arrays = {f"{n:03}/{name}": array for n, row in enumerate(rows) for name, array in row.items()}
-    np.savez(path, **arrays)  # type: ignore[arg-type]
-
-
-def _read(path: Path) -> list[dict[str, np.ndarray[Any, Any]]]:
-    """Read them again, in their order."""
-    rows: dict[str, dict[str, np.ndarray[Any, Any]]] = {}
-    with np.load(path, allow_pickle=False) as archive:
-        for key in archive.files:
-            number, _, name = key.partition("/")
-            rows.setdefault(number, {})[name] = archive[key]
-    return [rows[number] for number in sorted(rows)]
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    """Return what the first program prints; raise a failed one's last complaint, or its signal."""
+    environment = {**os.environ, **settings}
+    every = run_together(commands, time_limit_s, EmulationError, environment)
+    for done in every:
+        if done.returncode:
+            # qemu first warns of what the CPU has and its emulation has not.
+            said = [line for line in done.stderr.strip().splitlines() if "warning:" not in line]
+            what = said[-1].strip()[:300] if said else f"exit status {done.returncode}"
+            msg = f"{Path(commands[0][0]).name} failed: {what}"
+            raise EmulationError(msg)
+    return every[0].stdout

@@ -9,15 +9,9 @@ import onnx_ir as ir
 from edgecompile.attention import padding_bias
 from edgecompile.export.checkpoint import Config, Weights
 from edgecompile.export.layer_widths import LayerWidths
+from edgecompile.export.native_config import ACTIVATIONS
 from edgecompile.graph import Array, add_initializer, add_int64
 from edgecompile.opset import CANONICAL, ir_version_of
-
-ACTIVATIONS = {
-    "gelu": ("Gelu", {}),
-    "gelu_new": ("Gelu", {"approximate": "tanh"}),
-    "gelu_pytorch_tanh": ("Gelu", {"approximate": "tanh"}),
-    "relu": ("Relu", {}),
-}
 
 
 @dataclass(slots=True)

@@ -4,12 +4,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgecompile.errors import ModelError
-from edgecompile.graph import Array, FloatArray
+
+if TYPE_CHECKING:
+    from edgecompile.graph import Array, FloatArray
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 INDEX = "model.safetensors.index.json"
@@ -69,7 +71,7 @@ class Weights:
     handles: dict[Path, Any] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
 
-    def take(self, name: str, *shape: int) -> FloatArray:
+    def take(self, name: str, *shape: int) -> "FloatArray":
         """Return one tensor as float32 and check the shape that config.json implies."""
         full = self.full_name(name)
         if full not in self.files:
@@ -112,7 +114,7 @@ class Weights:
             self.handles[path] = _open_safetensors(path)
         return self.handles[path]
 
-    def read(self, full: str) -> Array:
+    def read(self, full: str) -> "Array":
         """Return a tensor as it is stored, by its name in the files."""
         from safetensors import SafetensorError
 

@@ -4,7 +4,6 @@ import contextlib
 import io
 import logging
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import onnx_ir as ir
 from edgecompile.errors import EdgeCompileError, UnsupportedError
 from edgecompile.export import onnx_file
 from edgecompile.export.checkpoint import Config, open_weights
+from edgecompile.scratch import scratch_folder
 
 OPSET = 18
 SEQ2SEQ = ("text2text-generation", "automatic-speech-recognition", "image-to-text")
@@ -49,9 +49,9 @@ WITH_PAST = "-with-past"
 def export(folder: Path, config: Config) -> Mapping[str, ir.Model]:
     """Export with optimum, offline, from safetensors only, no remote code; graphs by name."""
     open_weights(folder, config)
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch, _quiet():
-        _run_optimum(folder, Path(scratch), config)
-        graphs = {part_name(f): onnx_file.read(f) for f in sorted(Path(scratch).glob("*.onnx"))}
+    with scratch_folder() as scratch, _quiet():
+        _run_optimum(folder, scratch, config)
+        graphs = {part_name(f): onnx_file.read(f) for f in sorted(scratch.glob("*.onnx"))}
         for graph in graphs.values():
             ir.external_data.load_to_model(graph)  # the scratch folder goes away
     return graphs

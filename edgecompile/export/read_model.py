@@ -5,11 +5,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import onnx_ir as ir
+from typing import TYPE_CHECKING
 
 from edgecompile.errors import ModelError, UnsupportedError
 from edgecompile.export.checkpoint import Config, read_config
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 INSTALL = "pip install 'edgecompile[export]'"
 INPUTS = (
@@ -65,13 +67,13 @@ def find_source(path: Path) -> Source:
     if path.is_file():
         msg = f"{path}: not an .onnx file; give an .onnx file or a Hugging Face model directory"
         raise ModelError(msg)
-    from edgecompile.export import native
+    from edgecompile.export import native_config
 
     config = read_config(path)
     if not config.model_type:
         msg = f"{config.path}: key 'model_type' is missing; it names the architecture"
         raise ModelError(msg)
-    reason = native.why_not(config)
+    reason = native_config.why_not(config)
     if reason is None:
         return Source(path, "native", config)
     if importlib.util.find_spec("optimum") is None:
@@ -80,7 +82,7 @@ def find_source(path: Path) -> Source:
     return Source(path, "optimum", config)
 
 
-def export(source: Source) -> ir.Model:
+def export(source: Source) -> "ir.Model":
     """Export a model that is one graph; a foreign graph comes back as it is, not canonical yet."""
     graphs = export_parts(source)
     if list(graphs) != [""]:
@@ -89,7 +91,7 @@ def export(source: Source) -> ir.Model:
     return graphs[""]
 
 
-def export_parts(source: Source) -> Mapping[str, ir.Model]:
+def export_parts(source: Source) -> "Mapping[str, ir.Model]":
     """Export a model: its graphs by name ("encoder", "decoder"); a single one has no name."""
     from edgecompile.export.fix_image_size import fix_image_size
 
@@ -110,7 +112,7 @@ def export_parts(source: Source) -> Mapping[str, ir.Model]:
     return {name: fix_image_size(graph, source.folder) for name, graph in graphs.items()}
 
 
-def pooled(source: Source, model: ir.Model) -> ir.Model:
+def pooled(source: Source, model: "ir.Model") -> "ir.Model":
     """Append what modules.json asks for, where the exporter has not done so."""
     from edgecompile.export import pooling
 

@@ -33,11 +33,12 @@ class Opened:
 
 def open_inputs(recipe: Recipe, trace: Trace) -> Opened:
     """Export the dense model, open the data."""
-    from edgecompile.data.dataset import choose_data, data_dir
+    from edgecompile.data.committed import data_dir
+    from edgecompile.data.dataset import choose_data
     from edgecompile.data.limits import longest_sequence
     from edgecompile.data.source import open_source, request_of
     from edgecompile.export.read_model import find_source
-    from edgecompile.prepare import float_model
+    from edgecompile.export_model import float_model
 
     if not recipe.model.source:
         msg = 'the recipe names no model: write [model] source = "..."'

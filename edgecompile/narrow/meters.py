@@ -4,7 +4,6 @@ A graph is lowered and written as the target's own would be, with a plan in whic
 are made up. Time is measured where the target's artifact runs on this host, else modelled.
 """
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from edgecompile import engines
 from edgecompile.recipe import QuantizeTable
+from edgecompile.scratch import scratch_folder
 from edgecompile.stages import lower, lower_float
 from edgecompile.target import Target
 
@@ -67,8 +67,8 @@ def _weigh(
 ) -> list[float]:
     sizes = []
     for model in models:
-        with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
-            files = _write(model, board, wishes, Path(folder) / "artifact")
+        with scratch_folder() as folder:
+            files = _write(model, board, wishes, folder / "artifact")
             sizes.append(float(sum(file.stat().st_size for file in files)))
     return sizes
 
@@ -79,9 +79,9 @@ def _time(
     from edgecompile.profile.measure_latency import time_in_turn
 
     runner = engines.engine(board.engine).runner
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
+    with scratch_folder() as folder:
         files = [
-            _write(model, board, wishes, Path(folder) / str(number))[0]
+            _write(model, board, wishes, folder / str(number))[0]
             for number, model in enumerate(models)
         ]
         runners = {str(number): runner(file, 1) for number, file in enumerate(files)}

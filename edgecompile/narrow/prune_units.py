@@ -3,10 +3,8 @@
 leave layers out -> find groups -> survey (what is lost at each width) -> spend -> cut and repair
 """
 
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +27,7 @@ from edgecompile.prune.spend_ratios import KINDS, point_of, ratio_curve, spend_r
 from edgecompile.prune.units import Order, Units, rows_of
 from edgecompile.prune.walk_groups import Stop, Walk, find_stops
 from edgecompile.recipe import PruneTable
+from edgecompile.scratch import scratch_folder
 from edgecompile.stages import lower_float
 from edgecompile.trace import Trace
 
@@ -212,8 +211,8 @@ def _told(spent: Spent, loss: float) -> dict[str, Any]:
 def _survey(model: "ir.Model", stops: Sequence[Stop], job: _Job) -> list[list[Level]]:
     """Return what each group loses at each number of units kept; its cost is that number."""
     found = []
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
-        walk = Walk(model, stops, lower_float, job.surveyed, Path(folder))
+    with scratch_folder() as folder:
+        walk = Walk(model, stops, lower_float, job.surveyed, folder)
         for stop, units in walk:
             order, counts = job.order(stop, units), counts_of(units)
             lost = losses_of(units, order, counts)
@@ -229,8 +228,8 @@ def _cut_and_repair(
     model: "ir.Model", stops: Sequence[Stop], kept: Mapping[str, int], job: _Job
 ) -> tuple["ir.Model", Keep]:
     """Walk over the groups; each is cut and repaired before the next one is looked at."""
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
-        walk = Walk(model, stops, lower_float, job.feeds, Path(folder))
+    with scratch_folder() as folder:
+        walk = Walk(model, stops, lower_float, job.feeds, folder)
         for stop, units in walk:
             count = kept[stop.group.name]
             chosen = np.sort(job.order(stop, units, count)[units.count - count :])

@@ -7,7 +7,6 @@ The dense model is asked as before; the narrower one reads texts through its own
 of the corpus are the same to both. Of others, words may fall apart into more tokens than before.
 """
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from edgecompile import files
 from edgecompile.errors import DataError, ModelError, UnsupportedError
 from edgecompile.recipe import Recipe
+from edgecompile.scratch import scratch_folder
 from edgecompile.trace import Trace
 
 if TYPE_CHECKING:
@@ -149,9 +149,9 @@ def _read_again(
     from edgecompile.parts import complete_data
 
     own = replace(recipe, model=replace(recipe.model, tokenizer=""))
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
-        (Path(scratch) / TOKENIZER).write_text(tokenizer, encoding="utf-8")
-        data = choose_data(own, part.front(cut), Path(scratch), longest)
+    with scratch_folder() as scratch:
+        (scratch / TOKENIZER).write_text(tokenizer, encoding="utf-8")
+        data = choose_data(own, part.front(cut), scratch, longest)
     return data if part.complete is None else complete_data(data, part.complete)
 
 

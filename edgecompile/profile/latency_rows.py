@@ -56,7 +56,7 @@ def noise_warning(rows: Iterable[Row]) -> str | None:
     return (
         f"this machine was too noisy to say in {len(noisy)} of {len(timed)} cases ({named}): the"
         f" interval of the float model's own median is wider than {NOISY:.0%} of it, up to"
-        f" {worst:.0%}; end other programs and build again"
+        f" {worst:.0%}; end other programs and build again, with --no-cache"
     )
 
 

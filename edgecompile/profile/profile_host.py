@@ -1,7 +1,7 @@
 """Time the float model, onnxruntime's dynamic int8 and the artifact on this host."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from edgecompile.profile.quantize_dynamic import model_bytes, quantize_dynamic
 from edgecompile.profile.read_profile import SCHEMA
 from edgecompile.profile.source_layers import layers_of
 from edgecompile.profile.weigh_layers import weigh_layers
+from edgecompile.scratch import scratch_folder
 from edgecompile.target import Target
 
 Number = dict[str, Any]
@@ -63,16 +64,20 @@ def profile_host(
     if reason is not None:
         numbers = [*_sizes(models), *fixed, *_unknown(reason)]
         return _profile(target, None, numbers) | weights
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
-        peer = Path(folder) / "dynamic.onnx"
-        cases = [_save(timed, Path(folder) / f"{n}.npz") for n, timed in enumerate(feeds)]
-        failure = quantize_dynamic(models["float"], peer)
-        if failure is None:
-            models = {**models, "dynamic_int8": peer}
-        paths = {name: str(path) for name, path in models.items()}
+    with scratch_folder() as folder:
+        peer = folder / "dynamic.onnx"
+        cases = [_save(timed, folder / f"{n}.npz") for n, timed in enumerate(feeds)]
         engines = {"artifact": target.engine}
         largest = max(cases, key=lambda c: c.sequence)
-        numbers = _sizes(models) + fixed + _memory(models, engines, largest)
+        with ThreadPoolExecutor(1) as aside:  # nothing is timed yet
+            memory = aside.submit(_memory, models, engines, largest)
+            failure = quantize_dynamic(models["float"], peer)
+            rows = memory.result()
+        if failure is None:
+            rows += _memory({"dynamic_int8": peer}, engines, largest)
+            models = {**models, "dynamic_int8": peer}
+        paths = {name: str(path) for name, path in models.items()}
+        numbers = _sizes(models) + fixed + rows
         timed = [
             latency
             for threads in sorted({1, host.threads})

@@ -1,6 +1,5 @@
 """Time artifacts of engines, or of forms, in turn: `-t TARGET:fastest` chooses by it."""
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 
 from edgecompile.profile.choose_feeds import Timed
 from edgecompile.profile.measure_latency import Case, Request, measure_latency
+from edgecompile.scratch import scratch_folder
 
 HOW = "in turn with the others in one process; batch 1, median"
 
@@ -20,8 +20,8 @@ def time_engines(
 
     `engines` are the artifacts', by the same names.
     """
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
-        file = Path(folder) / "feed.npz"
+    with scratch_folder() as folder:
+        file = folder / "feed.npz"
         np.savez(file, **timed.feed)  # type: ignore[arg-type]
         paths = {name: str(path) for name, path in artifacts.items()}
         cases = [Case(timed.sequence, str(file), timed.phase)]

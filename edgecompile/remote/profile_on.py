@@ -1,7 +1,6 @@
 """Run a bundle's smoke test on a board over ssh, and take back what it measured."""
 
 import math
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from edgecompile.remote.connection import Connection, connect
 from edgecompile.remote.copy import copy
 from edgecompile.remote.explain import clean, explain_far
 from edgecompile.remote.install import DEFAULT_PYTHON, install, missing
+from edgecompile.scratch import scratch_folder
 from edgecompile.target import Target
 
 Say = Callable[[str, str], None]
@@ -113,8 +113,8 @@ def _take(connection: Connection, artifact: str) -> Mapping[str, Any]:
     answer = connection.run(["cat", MEASURED], 60)
     if answer.code:
         raise explain_far(connection.address, f"read {MEASURED}", answer.err, connection.folder)
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
-        path = Path(scratch) / MEASURED
+    with scratch_folder() as scratch:
+        path = scratch / MEASURED
         path.write_text(answer.out, encoding="utf-8")
         result = read_result(path, who)
         _check(result, artifact, who)

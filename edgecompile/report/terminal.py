@@ -44,11 +44,17 @@ def summary(manifest: Row, profile: Row) -> dict[str, Any]:
         "latency_ms": latency,
         "not_timed": missing["how"] if latency["artifact"] is None else None,
         "npu": _npu(profile),
+        "when": (profile.get("host") or {}).get("when", ""),
         "no_dynamic": profile.get("dynamic_int8_failed"),
         "one": _one(phase, data.get("kind", ""), longest),
         "warning": data.get("warning"),
         "engines": manifest.get("engines", []),
     }
+
+
+def _at(when: str) -> str:
+    """Return a time to the minute: what comes from the cache was measured before."""
+    return f" at {when[:16].replace('T', ' ')} UTC" if when else ""
 
 
 def _npu(profile: Row) -> str:
@@ -150,7 +156,7 @@ def _caption(rows: Sequence[Row]) -> str:
         else:
             lines.append(
                 f"{_label(row)}: {METRICS[row['metric']]} to float; median of one inference of"
-                f" {row['one']}, 1 thread, measured here"
+                f" {row['one']}, 1 thread, measured here{_at(row['when'])}"
             )
         if row["npu"]:
             lines.append(f"{_label(row)}: {row['npu']}")

@@ -94,15 +94,15 @@ class File:
             self.stored[key] = len(self.model.buffers) - 1
         return self.stored[key]
 
-    def rounding(self, scale: Array, zero: int = 0) -> Rounding:
-        """Return the table of a scale [1], or [channels of axis 0], and a zero point."""
+    def rounding(self, scale: Array, zero: int = 0, axis: int = 0) -> Rounding:
+        """Return the table of a scale [1], or [channels of an axis], and a zero point."""
         scale = np.atleast_1d(scale).astype(np.float32)
-        key = scale.tobytes() + zero.to_bytes(2, "little", signed=True)
+        key = scale.tobytes() + zero.to_bytes(2, "little", signed=True) + bytes([axis])
         if key not in self.roundings:
             table = _written_rounding()()
             table.scale = scale
             table.zeroPoint = np.full(len(scale), zero, np.int64)
-            table.quantizedDimension = 0
+            table.quantizedDimension = axis
             self.roundings[key] = Rounding(table)
         return self.roundings[key]
 

@@ -10,7 +10,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import numpy as np
 
 from edgecompile.cache_folder import cache_folder
 from edgecompile.errors import DataError, FetchError, UnsupportedError
+from edgecompile.scratch import scratch_folder
 from edgecompile.tflite import interpret
 from edgecompile.toolchain.call import call
 from edgecompile.toolchain.once import once
@@ -83,7 +83,8 @@ def open_worker(artifact: Path, threads: int) -> "Callable[[Feed], list[FloatArr
     """
     command: list[str | Path] = [python(), "-I", "-S", interpret.__file__, wheels(), RUNTIME]
     command += [artifact, str(threads or 1)]
-    scratch = Path(tempfile.mkdtemp(prefix="edgecompile-"))
+    stack = contextlib.ExitStack()
+    scratch = stack.enter_context(scratch_folder())
     with (scratch / "words").open("wb") as words:
         process = subprocess.Popen(  # noqa: S603 - a Python 3.11 and our own program
             command,
@@ -93,18 +94,18 @@ def open_worker(artifact: Path, threads: int) -> "Callable[[Feed], list[FloatArr
             text=True,
         )
     worker = Worker(process, scratch)
-    weakref.finalize(worker, _end, process, scratch)
+    weakref.finalize(worker, _end, process, stack)
     return worker.run
 
 
-def _end(process: "subprocess.Popen[str]", scratch: Path) -> None:
+def _end(process: "subprocess.Popen[str]", scratch: contextlib.ExitStack) -> None:
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             with contextlib.suppress(BrokenPipeError):  # what it was asked as it ended
                 pipe.close()
     process.kill()
     process.wait()
-    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.close()
 
 
 @cache

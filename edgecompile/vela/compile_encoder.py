@@ -5,13 +5,13 @@ artifact is read: what is left beside the NPU's operators runs on the CPU.
 """
 
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgecompile.errors import ToolchainError, UnsupportedError
 from edgecompile.files import sha256
+from edgecompile.scratch import scratch_folder
 from edgecompile.target import Target
 from edgecompile.vela.read_operators import Operator, npu_share, read_operators
 
@@ -45,8 +45,8 @@ def compile_encoder(
     from edgecompile.toolchain.venv import open_venv
 
     python = open_venv(TOOLCHAIN, say)
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
-        first, second = (_run(python, model, board, Path(scratch) / n) for n in ("1", "2"))
+    with scratch_folder() as scratch:
+        first, second = (_run(python, model, board, scratch / n) for n in ("1", "2"))
         if sha256(first[0]) != sha256(second[0]):
             msg = f"vela: {model.name} compiled twice is not the same file twice"
             raise ToolchainError(msg)

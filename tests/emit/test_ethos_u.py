@@ -99,6 +99,9 @@ def test_a_bundle_tests_itself_and_goes_into_firmware(
     subprocess.run([*command, "-o", "main"], cwd=folder, check=True)
     run = subprocess.run([folder / "main"], capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout) == (0, "COP1 0 0 0\n")
+    if cross := shutil.which("arm-none-eabi-gcc"):
+        cortex = [cross, "-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard", *command[1:]]
+        subprocess.run([*cortex, "-c"], cwd=folder, check=True)
 
 
 @pytest.mark.slow

@@ -120,6 +120,9 @@ def test_a_missing_runtime_is_one_line(
                 checkpoint(), ["x86-64:openvino"], tmp_path / "dist", LOOSE, pipeline.Trace()
             )
         )
-    assert str(caught.value) == ("openvino is not installed: pip install 'edgecompile[openvino]'")
+    assert str(caught.value) == (
+        "openvino is not installed: pip install 'edgecompile[openvino]'; or choose"
+        " x86-64:onnxruntime or x86-64:litert"
+    )
     assert caught.value.exit_code == 1
     assert not (tmp_path / "dist").exists()

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from edgecompile import files, recipe
 from edgecompile.cli.main import cli
 from edgecompile.export.read_model import export, find_source
-from edgecompile.prepare import float_model
+from edgecompile.export_model import float_model
 from edgecompile.prune.compare_widths import compare_widths
 from edgecompile.prune.find_groups import find_groups
 from edgecompile.prune.remove_units import remove_units

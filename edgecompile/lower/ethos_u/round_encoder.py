@@ -9,9 +9,6 @@ what they are: their tensors say in which integers (integer_format.py). Between 
 a Round.
 """
 
-from dataclasses import dataclass, field
-
-import numpy as np
 import onnx_ir as ir
 
 from edgecompile.errors import UnsupportedError
@@ -19,9 +16,7 @@ from edgecompile.facts import INT8 as DONE
 from edgecompile.facts import linears_are_int8, nodes_are_placed
 from edgecompile.graph import (
     LITERT,
-    Array,
     Linear,
-    add_initializer,
     constant,
     linears,
     present,
@@ -36,13 +31,13 @@ from edgecompile.integer_format import (
     set_format,
 )
 from edgecompile.passes import rewrite
-from edgecompile.placement import EMBED, ENCODER, POOL, place, place_of
+from edgecompile.placement import ENCODER, POOL, place, place_of
 from edgecompile.plan import Plan
-from edgecompile.rounded_linear import write_linear
+from edgecompile.rounded.channels import by_channel, write_channels, write_mean
+from edgecompile.rounded.linear import write_linear
+from edgecompile.rounded.rounder import ACCURATE, Rounder
 from edgecompile.target import Target
 
-ACCURATE, PLAIN = "accurate", "plain"
-"""Profiles; the plain one is int8 everywhere, as other tools write it: for comparison alone."""
 PROBABILITY = {INT8: IntegerFormat(INT8, 1 / 256, -128)}
 """What Softmax must give."""
 UNIT = {INT8: IntegerFormat(INT8, 1 / 128), INT16: IntegerFormat(INT16, 1 / 32768)}
@@ -58,72 +53,11 @@ WIDE = frozenset({"Mul", "Sub", "ReduceMean", "Pow", "Add"})
 """Operators in 16 bits."""
 
 
-@dataclass(slots=True)
-class Rounder:
-    """Rewrites the encoder's nodes in order; `rounded` are values in a second format."""
-
-    graph: ir.Graph
-    plan: Plan
-    profile: str
-    rounded: dict[tuple[ir.Value, str], ir.Value] = field(default_factory=dict)
-    source: dict[ir.Value, ir.Value] = field(default_factory=dict)
-
-    @property
-    def residual(self) -> str:
-        """Return what the residual stream and LayerNormalization are in."""
-        return INT8 if self.profile == PLAIN else INT16
-
-    def enter(
-        self, value: ir.Value, before: ir.Node, form: IntegerFormat | None = None
-    ) -> ir.Value:
-        """Return a value in integers: what the host gives is rounded there."""
-        if format_of(value) is not None:
-            return value
-        form = form or self.format(value, self.residual)
-        if (value, form.dtype) not in self.rounded:
-            self.rounded[value, form.dtype] = self.round(value, form, before, EMBED)
-        return self.rounded[value, form.dtype]
-
-    def as_type(self, value: ir.Value, dtype: str, before: ir.Node) -> ir.Value:
-        """Return a value in int8 or int16; a Round makes it where it is in the other."""
-        form = format_of(value)
-        if form is not None and form.dtype == dtype:
-            return value
-        key = (value, dtype)
-        if key not in self.rounded:
-            wanted = self.format(value, dtype)
-            if form is not None and form.dtype == INT8:  # each of the 256 steps stays what it is
-                wanted = IntegerFormat(INT16, form.scale / 64)
-            self.rounded[key] = self.round(value, wanted, before, ENCODER)
-        return self.rounded[key]
-
-    def round(self, value: ir.Value, form: IntegerFormat, before: ir.Node, part: str) -> ir.Value:
-        """Insert a Round."""
-        node = ir.node("Round", [value], domain=LITERT, name=f"{value.name}.{form.dtype}")
-        self.graph.insert_before(before, place(node, part))
-        y = node.outputs[0]
-        y.name, y.shape, y.type = node.name, value.shape, value.type
-        self.source[y] = self.source.get(value, value)
-        return set_format(y, form)
-
-    def format(self, value: ir.Value, dtype: str) -> IntegerFormat:
-        """Return the format of a value by what calibration saw of it."""
-        return format_for(*self.range(value), dtype)
-
-    def range(self, value: ir.Value) -> tuple[float, float]:
-        """Return what calibration saw of a value."""
-        found = self.plan.tensors.get(str(self.source.get(value, value).name))
-        if found is None:
-            msg = f"the plan has no range of '{value.name}'"
-            raise ValueError(msg)
-        return found
-
-
 @rewrite(needs=[nodes_are_placed], gives=[linears_are_int8])
 def round_encoder(model: ir.Model, plan: Plan, target: Target) -> ir.Model:
     """Give every tensor of the encoder its integers."""
     model = model.clone()
-    rounder = Rounder(model.graph, plan, target.profile)
+    rounder = Rounder(model.graph, plan, target.profile, target.forms.channels)
     of_node = {node: linear for linear in linears(model.graph) for node in linear.nodes}
     for node in list(model.graph):
         if place_of(node) != ENCODER or node.graph is None:
@@ -155,6 +89,10 @@ def _node(rounder: Rounder, node: ir.Node) -> None:
         set_format(y, PROBABILITY[INT8])
     elif node.op_type == "Add" and _is_mask(node):
         _mask(rounder, node)
+    elif node.op_type == "Mul" and rounder.convolves and (found := by_channel(node)):
+        write_channels(rounder, node, _wide(rounder, found[0], node), found[1])
+    elif node.op_type == "ReduceMean" and rounder.residual == INT16 and (size := _last(node)):
+        write_mean(rounder, node, _wide(rounder, present(node.inputs[0]), node), size)
     elif node.op_type in ("Gelu", "Relu"):
         _activation(rounder, node)
     elif node.op_type == "Tanh":
@@ -178,16 +116,22 @@ def _take(rounder: Rounder, node: ir.Node, dtype: str) -> None:
             entered = rounder.enter(value, node)
             node.replace_input_with(index, rounder.as_type(entered, dtype, node))
         else:
-            constant_of = add_constant(rounder.graph, str(value.name), array, dtype)
-            node.replace_input_with(index, constant_of)
+            node.replace_input_with(index, rounder.constant(str(value.name), array, dtype))
 
 
-def add_constant(graph: ir.Graph, name: str, array: Array, dtype: str = INT16) -> ir.Value:
-    """Return a constant in integers, [1, 1, C] where it is a vector."""
-    form = format_for(float(array.min()), float(array.max()), dtype)
-    q = (np.rint(array.astype(np.float64) / form.scale) + form.zero).astype(dtype)
-    q = q.reshape(1, 1, -1) if q.ndim == 1 else q
-    return set_format(add_initializer(graph, f"{name}.{dtype}", q), form)
+def _wide(rounder: Rounder, value: ir.Value, before: ir.Node) -> ir.Value:
+    return rounder.as_type(rounder.enter(value, before), INT16, before)
+
+
+def _last(node: ir.Node) -> int:
+    """Return how many numbers a mean is of, if it goes over the last axis alone and keeps it."""
+    x, axes = present(node.inputs[0]), constant(node.inputs[1])
+    rank = len(x.shape) if x.shape is not None else 0
+    kept = "keepdims" not in node.attributes or node.attributes["keepdims"].as_int() == 1
+    if not rank or not kept or axes is None or axes.tolist() not in ([-1], [rank - 1]):
+        return 0
+    size = x.shape[-1] if x.shape is not None else 0
+    return size if isinstance(size, int) else 0
 
 
 def _scores(rounder: Rounder, y: ir.Value) -> IntegerFormat:

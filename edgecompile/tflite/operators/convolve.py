@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecompile.tflite.flatbuffer import schema
-from edgecompile.tflite.operators.read_node import Writers, attribute, held, vector
+from edgecompile.tflite.operators.read_node import Writers, attribute, held, reshaped, vector
 from edgecompile.tflite.subgraph import Subgraph, Tensor, unsupported
 
 
@@ -49,24 +49,17 @@ def _channels_last(graph: Subgraph, node: ir.Node, x: Tensor) -> Tensor:
     image = graph.computed(f"{node.name}.image", [x.shape[axis] for axis in last], x.dtype)
     inputs = [x, vector(graph, node, "channels_last", last)]
     graph.write("TRANSPOSE", inputs, [image], "TransposeOptions")
-    return image if len(x.shape) == 4 else _reshape(graph, image, (x.shape[0], 1, *image.shape[1:]))
+    return image if len(x.shape) == 4 else reshaped(graph, image, (x.shape[0], 1, *image.shape[1:]))
 
 
 def _channels_first(graph: Subgraph, node: ir.Node, y: Tensor, rank: int) -> None:
     """Write the node's output from [B, H, W, C]."""
     if rank == 3:
-        y = _reshape(graph, y, (y.shape[0], *y.shape[2:]))
+        y = reshaped(graph, y, (y.shape[0], *y.shape[2:]))
     first = [0, rank - 1, *range(1, rank - 1)]
     found = graph.output(node.outputs[0], [y.shape[axis] for axis in first], y.dtype)
     inputs = [y, vector(graph, node, "channels_first", first)]
     graph.write("TRANSPOSE", inputs, [found], "TransposeOptions")
-
-
-def _reshape(graph: Subgraph, x: Tensor, shape: Sequence[int]) -> Tensor:
-    y = graph.computed(f"{x.name}.reshaped", shape, x.dtype)
-    size = graph.constant(f"{x.name}.shape", np.array(shape, np.int32))
-    graph.write("RESHAPE", [x, size], [y], "ReshapeOptions", newShape=list(shape))
-    return y
 
 
 def _window(node: ir.Node, axes: int, image: Sequence[int], kernel: Sequence[int]) -> Window:

@@ -36,6 +36,14 @@ def vector(graph: Subgraph, node: ir.Node, name: str, values: Sequence[int]) -> 
     return graph.constant(f"{node.name}.{name}", np.array(values, np.int32))
 
 
+def reshaped(graph: Subgraph, x: Tensor, shape: Sequence[int]) -> Tensor:
+    """Write x in another shape, and return it."""
+    y = graph.computed(f"{x.name}.reshaped", shape, x.dtype, x.rounding)
+    size = graph.constant(f"{x.name}.shape", np.array(shape, np.int32))
+    graph.write("RESHAPE", [x, size], [y], "ReshapeOptions", newShape=list(shape))
+    return y
+
+
 def array_of(graph: Subgraph, value: ir.Value | None) -> Array:
     """Return the array of an input that must be constant."""
     return held(graph.of(value))

@@ -8,8 +8,6 @@ t[out] is what each channel reaches: with it, one scale of 8 bits serves all cha
 Without, FFN outputs cost MiniLM 0.03 of its cosine: one channel is a hundred times the rest.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import onnx_ir as ir
 
@@ -25,10 +23,9 @@ from edgecompile.graph import (
 )
 from edgecompile.integer_format import INT8, INT16, IntegerFormat, format_for, format_of, set_format
 from edgecompile.placement import ENCODER, place
+from edgecompile.rounded.channels import multiply
+from edgecompile.rounded.rounder import Rounder
 from edgecompile.rounding import quantize_weight
-
-if TYPE_CHECKING:
-    from edgecompile.lower.ethos_u.round_encoder import Rounder
 
 EVEN = IntegerFormat(INT8, 1 / 127)
 """Of an output whose channels all reach 1."""
@@ -38,7 +35,7 @@ UNEVEN = 8.0
 LARGEST = {INT8: 2**31 - 1, INT16: 2**47}
 
 
-def write_linear(rounder: "Rounder", linear: Linear, x: ir.Value, steepness: float) -> None:
+def write_linear(rounder: Rounder, linear: Linear, x: ir.Value, steepness: float) -> None:
     """Put RoundedLinear in a Linear's place; `x` is its input in integers.
 
     In 16 bits, what a Gelu alone reads is made `steepness` times as large, and what comes from one
@@ -64,7 +61,7 @@ def write_linear(rounder: "Rounder", linear: Linear, x: ir.Value, steepness: flo
         made = _write(rounder, linear, x, weight / reach, bias / reach, EVEN, inflated)
         made.name = f"{y.name}.even"
         wide = rounder.round(made, IntegerFormat(INT16, EVEN.scale / 256), linear.matmul, ENCODER)
-        made = _multiply(rounder, linear, wide, reach, y)
+        made = multiply(rounder, wide, reach, rounder.format(y, INT16), linear.matmul)
         ir.convenience.replace_all_uses_with(y, made, replace_graph_outputs=True)
     nodes = linear.nodes if last in linear.nodes else [*linear.nodes, last]
     name, made.shape, made.type = y.name, y.shape, y.type
@@ -96,7 +93,7 @@ def _is_gelu(x: ir.Value) -> bool:
     )
 
 
-def _reach(rounder: "Rounder", linear: Linear, y: ir.Value, dtype: str) -> FloatArray | None:
+def _reach(rounder: Rounder, linear: Linear, y: ir.Value, dtype: str) -> FloatArray | None:
     """Return what each channel reaches, [out], where factors are worth it."""
     seen = rounder.plan.outputs.get(str(linear.y.name))
     if dtype != INT8 or rounder.residual == INT8 or seen is None or not sole_consumer(y, "Add"):
@@ -110,7 +107,7 @@ def _reach(rounder: "Rounder", linear: Linear, y: ir.Value, dtype: str) -> Float
 
 
 def _write(  # noqa: PLR0917 - one Linear, and the numbers that it is rounded by
-    rounder: "Rounder",
+    rounder: Rounder,
     linear: Linear,
     x: ir.Value,
     weight: FloatArray,
@@ -133,18 +130,7 @@ def _write(  # noqa: PLR0917 - one Linear, and the numbers that it is rounded by
     return set_format(node.outputs[0], form)
 
 
-def _shift(rounder: "Rounder", linear: Linear, error: FloatArray) -> FloatArray | float:
+def _shift(rounder: Rounder, linear: Linear, error: FloatArray) -> FloatArray | float:
     """Return what rounding the weights adds to the mean output, [out]."""
     seen = rounder.plan.activations.get(str(linear.x.name))
     return 0.0 if seen is None else (seen.mean * seen.smoothing).astype(np.float64) @ error
-
-
-def _multiply(
-    rounder: "Rounder", linear: Linear, x: ir.Value, factors: FloatArray, y: ir.Value
-) -> ir.Value:
-    from edgecompile.lower.ethos_u.round_encoder import add_constant
-
-    constant = add_constant(rounder.graph, f"{linear.name}.reach", factors)
-    node = ir.node("Mul", [x, constant], name=f"{linear.name}.reached")
-    rounder.graph.insert_before(linear.matmul, place(node, ENCODER))
-    return set_format(node.outputs[0], rounder.format(y, INT16))

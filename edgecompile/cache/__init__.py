@@ -1,0 +1,1 @@
+"""Finished stages of builds, kept on disk: what went in says under which name."""
