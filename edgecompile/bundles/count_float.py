@@ -32,7 +32,7 @@ def count_float(
     model of several graphs.
     """
     from edgecompile.export.read_model import find_source
-    from edgecompile.prepare import float_model
+    from edgecompile.export_model import float_model
     from edgecompile.stages import run_stage
     from edgecompile.trace import Trace
 
