@@ -62,8 +62,8 @@ def count_bundle(  # noqa: PLR0917 - what runs where, and for whom
 
 def replace_numbers(profile: Mapping[str, Any], counted: Mapping[str, Any]) -> dict[str, Any]:
     """Return a profile with what was counted in place of what was counted before."""
-    names = {number["name"] for number in counted["numbers"]}
-    kept = [number for number in profile["numbers"] if number["name"] not in names]
+    told = {(number["name"], number["model"]) for number in counted["numbers"]}
+    kept = [n for n in profile["numbers"] if (n["name"], n.get("model")) not in told]
     rest = {key: value for key, value in profile.items() if key != "operators"}
     return {**rest, **counted, "numbers": [*kept, *counted["numbers"]]}
 

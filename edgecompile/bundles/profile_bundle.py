@@ -86,8 +86,10 @@ def profile_here(folder: Path, say: "Say") -> Profiled:
     return Profiled(bundle, result, "measured", where, kept)
 
 
-def profile_emulated(folder: Path, say: "Say") -> Profiled:
+def profile_emulated(folder: Path, say: "Say", model: Path | None = None) -> Profiled:
     """Run smoke.py on the emulated CPU of the bundle's board, and count what it executes.
+
+    `model` is where the float model lies: then that is counted too, and what was saved is known.
 
     The accuracy is kept in the manifest, counts and the modelled latency in the profile. Sets up
     what it takes, the first time. Raises GateError where smoke.py fails there, or no dot product is
@@ -97,6 +99,7 @@ def profile_emulated(folder: Path, say: "Say") -> Profiled:
     from dataclasses import asdict
 
     from edgecompile.bundles.count_bundle import count_bundle, replace_numbers
+    from edgecompile.bundles.count_float import count_float
     from edgecompile.emulate.smoke_test import how, run_smoke_test
     from edgecompile.emulate.userland import open_userland
     from edgecompile.energy.energy_numbers import with_energy
@@ -117,6 +120,9 @@ def profile_emulated(folder: Path, say: "Say") -> Profiled:
     said = {"here": here, "kind": "emulated", "on": f"on a {board.cpu.name}", "how": told}
     row = asdict(accuracy_of(result)) | said
     counted = count_bundle(bundle.folder, bundle.manifest, board, userland, say)
+    if model is not None:
+        before = count_float(bundle, board, userland, model, say)
+        counted = {**counted, "numbers": [*counted["numbers"], *before]}
     wishes = bundle.manifest.get("recipe", {}).get("profile", {})
     country, a_day = str(wishes.get("country", "")), int(wishes.get("inferences_a_day", 0))
     profile = replace_numbers(bundle.profile, counted)

@@ -73,6 +73,15 @@ def check_inputs(manifest: Json, source: "Source", recipe: Recipe) -> None:
         _refuse(source.folder, missing[0], "was not found", recipe)
 
 
+def check_model(manifest: Json, source: "Source") -> None:
+    """Raise InputError where a file of the float model is not the one of the build."""
+    for path in source.files:
+        name = str(path.relative_to(source.folder))
+        if sha256(path) != manifest["inputs"].get(name):
+            msg = f"{path}: is not the file that the bundle was built from"
+            raise InputError(msg)
+
+
 def compare_inputs(was: Json, now: Json) -> None:
     """Raise InputError where a finished rebuild has read other inputs than the build had."""
     for name in sorted({*was, *now}):

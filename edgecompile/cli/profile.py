@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     " latency is modelled. The first time, this fetches qemu, a userland and LLVM (130 MB).",
 )  # fmt: skip
 @click.option(
+    "--model", type=click.Path(path_type=Path),
+    help="With --emulate: where the float model lies, to count it too and see what was saved.",
+)  # fmt: skip
+@click.option(
     "--on", "address", metavar="ssh://USER@HOST[:PORT][/FOLDER]",
     help="On a board, over ssh with a key: copied there, run, cleaned up; its numbers stay.",
 )  # fmt: skip
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
 def profile(  # noqa: PLR0917 - one parameter an option
     bundle: Path,
     emulate: bool,  # noqa: FBT001 - click passes flags by name
+    model: Path | None,
     address: str | None,
     python: str,
     ssh_config: Path | None,
@@ -69,11 +74,16 @@ def profile(  # noqa: PLR0917 - one parameter an option
     if not address and wishes != Wishes(""):
         msg = "--python, --ssh-config, --watts, --country and --a-day go with --on"
         raise click.UsageError(msg)
+    if model and not emulate:
+        msg = "--model goes with --emulate"
+        raise click.UsageError(msg)
     with progress() as say:
         if address:
             found = profile_on_board(bundle, wishes, say)
+        elif emulate:
+            found = profile_emulated(bundle, say, model)
         else:
-            found = (profile_emulated if emulate else profile_here)(bundle, say)
+            found = profile_here(bundle, say)
     row = found.table()
     if as_json:
         click.echo(json.dumps(row, indent=2))

@@ -37,7 +37,9 @@ def counts_table(numbers: Sequence[Number]) -> "Table | None":
 
 
 def rows_of(numbers: Sequence[Number]) -> Iterator[tuple[str, str, str]]:
-    """Yield what, how much, kind: of a profile's numbers for the artifact."""
+    """Yield what, how much, kind: of a profile's numbers for the artifact, last float's."""
+    before = [number for number in numbers if number.get("model") == "float"]
+    numbers = [number for number in numbers if number.get("model") != "float"]
     found = {number["name"]: number for number in numbers if number["name"] != "latency"}
     for name, shown in MILLION.items():
         if found.get(name, {}).get("value"):
@@ -56,6 +58,12 @@ def rows_of(numbers: Sequence[Number]) -> Iterator[tuple[str, str, str]]:
     for number in numbers:
         if number["name"] == "latency" and number["kind"] == "modelled":
             yield _time(number)
+    for number in before:
+        if number["name"] == "instructions":
+            yield "float: instructions", f"{number['value'] / 1e6:.1f} M", str(number["kind"])
+        elif number["kind"] == "modelled":
+            what, much, kind = _time(number)
+            yield f"float: {what}", much, kind
 
 
 def _time(number: Number) -> tuple[str, str, str]:

@@ -75,7 +75,12 @@ def _saved(rows: list[Row]) -> str:
         after["value"],
     ):
         return f"{saved:.0%} saved"
-    return f"{saved:.0%} saved ({1 - most / low:.0%} to {1 - least / high:.0%})"
+    return f"{saved:.0%} saved ({_share(1 - most / low)} to {_share(1 - least / high)})"
+
+
+def _share(share: float) -> str:
+    """Return a share in percent; what is rounded to nothing has no sign."""
+    return f"{round(share, 2) + 0.0:.0%}"
 
 
 def _time_bands(before: Row, after: Row) -> tuple[tuple[float, float], ...] | None:
