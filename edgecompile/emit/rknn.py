@@ -3,8 +3,8 @@
 The bundle holds encoder.rknn for rknn-toolkit-lite2, embed.onnx and pool.onnx for onnxruntime, and
 run_parts.py, which runs them as one. A text is padded to the one length. Batch 1.
 
-Linears and attention are int8; by the profile the rest is float16, or int8 too. Scheme "none" is
-float16 throughout.
+Linears are int8; by the profile the rest is float16, or int8 too. Scheme "none" is float16
+throughout. Nothing runs on the CPU but what the target's file knows that its NPU lacks.
 """
 
 import json

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edgecompile.graph import FloatArray
 
 TOOLCHAIN = "rknn"
-WORKER = Path(__file__).parent / "worker.py"
+WORKER = Path(__file__).parent / "rknn_worker.py"
 COMPILE_LIMIT_S, SIMULATE_LIMIT_S = 900.0, 3600.0
 MEMORY_LIMIT_BYTES = 16 << 30
 MODEL, SAMPLES, FEEDS, ANSWERS = "encoder.onnx", "calibration.npz", "feeds.npz", "answers.npz"

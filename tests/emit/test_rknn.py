@@ -15,8 +15,11 @@ from edgecompile import pipeline
 from edgecompile.cache_folder import cache_folder
 from edgecompile.emit import rknn
 from edgecompile.errors import DataError, GateError, ToolchainError, UnsupportedError
+from edgecompile.export.read_model import find_source
+from edgecompile.prepare import prepare
 from edgecompile.recipe import CalibrationTable, GateTable, QuantizeTable, Recipe, ShapesTable
 from edgecompile.rockchip import compile_encoder
+from edgecompile.target import load
 from edgecompile.toolchain import venv
 
 RECIPE = Recipe(
@@ -180,6 +183,17 @@ def test_an_operator_that_the_npu_does_not_take_is_named(tmp_path: Path) -> None
         build(tmp_path / "odd.onnx", tmp_path / "dist", wishes)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "dist").exists()
+
+
+@pytest.mark.slow
+@needs_toolchain
+def test_the_vendors_refusal_is_one_line(checkpoint: Callable[..., Path], tmp_path: Path) -> None:
+    """Its tracebacks end with the reason: a chip that it does not know."""
+    wrong = replace(load("rk3588-npu"), chip=("target_platform=rk9999",), lengths=(32,))
+    prepared = prepare(find_source(checkpoint()), RECIPE, pipeline.Trace(), outputs=True)
+    with pytest.raises(ToolchainError, match="rk9999") as caught:
+        rknn.write(pipeline.lower(prepared.model, prepared.plan, wrong), tmp_path, {})
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.slow
