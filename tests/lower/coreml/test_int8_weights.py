@@ -54,9 +54,7 @@ def test_the_float_form_computes_the_same(
     if target == "iphone":
         assert all(sizes(value) == [1, LENGTH] for value in lowered.graph.inputs)
         assert "Shape" not in kinds
-    for (ours,), (truth,) in zip(
-        ask(lowered, prepared, target), prepared.expected, strict=False
-    ):
+    for (ours,), (truth,) in zip(ask(lowered, prepared, target), prepared.expected, strict=False):
         np.testing.assert_allclose(ours, truth, atol=1e-5)
 
 
