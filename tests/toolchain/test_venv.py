@@ -43,21 +43,22 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def _wheel(folder: Path) -> Path:
+def _wheel(folder: Path, name: str = "tiny") -> Path:
     """Write a wheel of one module."""
+    about = f"{name}-1.0.dist-info"
     files = {
-        "tiny.py": "answer = 42\n",
-        "tiny-1.0.dist-info/METADATA": METADATA,
-        "tiny-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any",
+        f"{name}.py": "answer = 42\n",
+        f"{about}/METADATA": METADATA.replace("tiny", name),
+        f"{about}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any",
     }
     record = ""
-    path = folder / "tiny-1.0-py3-none-any.whl"
+    path = folder / f"{name}-1.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
-        for name, text in files.items():
-            archive.writestr(name, text)
+        for file, text in files.items():
+            archive.writestr(file, text)
             digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest())
-            record += f"{name},sha256={digest.decode().rstrip('=')},{len(text)}\n"
-        archive.writestr("tiny-1.0.dist-info/RECORD", record)
+            record += f"{file},sha256={digest.decode().rstrip('=')},{len(text)}\n"
+        archive.writestr(f"{about}/RECORD", record)
     return path
 
 
@@ -74,6 +75,21 @@ def test_every_toolchain_has_a_hash_lock() -> None:
         assert lock.count("--hash=sha256:") >= lock.count("==")
         assert "index-url" not in lock
         assert tool.licence
+
+
+def test_what_no_lock_can_hold_is_installed_apart(tiny: Path) -> None:
+    """As torch is: of one version, from wherever pip is told; it is in the record, and checked."""
+    _wheel(tiny, "heavy")
+    description = tiny / "tiny.toml"
+    description.write_text(
+        description.read_text().replace('imports = "tiny"', 'imports = "tiny, heavy"')
+        + 'apart = "heavy==1.0"\n'
+    )
+    venv.open_venv("tiny", say)
+    record = venv.installed("tiny")
+    assert record is not None
+    assert [row["name"] for row in record["packages"]] == ["heavy", "tiny"]
+    assert venv.check_venv("tiny") is None
 
 
 def test_it_is_made_once_by_two_that_ask_at_the_same_time(
