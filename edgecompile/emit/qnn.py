@@ -61,13 +61,14 @@ def write(
     """
     from edgecompile.emit import onnxruntime
     from edgecompile.facts import CHIP, TEXT_AXES
-    from edgecompile.placement import EMBED, ENCODER, cut_part
+    from edgecompile.placement import EMBED, ENCODER, cut_part, place_of
     from edgecompile.qualcomm.answer_feeds import TABLES, work
     from edgecompile.toolchain.worker import LOG
 
     del one_file_bytes
-    tables, inner = cut_part(model, EMBED), cut_part(model, ENCODER)
-    hosted, names = len(tables.graph), [ARTIFACT, BINARY]
+    split = any(place_of(node) == ENCODER for node in model.graph)  # else it is another tool's
+    inner = cut_part(model, ENCODER) if split else model
+    hosted, names = len(model.graph) - len(inner.graph), [ARTIFACT, BINARY]
     with scratch_folder() as place:
         (source, *_) = onnxruntime.write(inner, place, {})
         (place / "out").mkdir()
@@ -86,7 +87,7 @@ def write(
         shutil.copyfile(place / "out" / ARTIFACT, folder / ARTIFACT)
         shutil.copyfile(place / "out" / COMPILED, folder / BINARY)
         if hosted:
-            (made, *_) = onnxruntime.write(tables, place, {})
+            (made, *_) = onnxruntime.write(cut_part(model, EMBED), place, {})
             shutil.copyfile(place / made, folder / TABLES)
             names.append(TABLES)
     return names
