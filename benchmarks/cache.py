@@ -192,8 +192,9 @@ def _start(
 
 def _finish(process: "subprocess.Popen[str]") -> str | None:
     """Return the last line of a build that fails, None of one that succeeds."""
-    process.wait()
-    return _last(process) if process.returncode else None
+    with process:
+        process.wait()
+        return _last(process) if process.returncode else None
 
 
 def _last(process: "subprocess.Popen[str]") -> str:
