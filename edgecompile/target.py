@@ -42,6 +42,7 @@ class Forms:
     gelu: str = "erf"
     linear: str = "matmul"
     channels: str = "elementwise"
+    tables: str = "npu"
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,7 +213,7 @@ def test_unknown_form_is_named(folder: Path) -> None:
     """A key that [forms] does not have is named with those that it has."""
     assert message(folder, GOOD.replace("gelu ", "gellu")) == (
         "T, [onnxruntime.forms]: no key named 'gellu'; did you mean 'gelu'?"
-        " known: attention, channels, gelu, linear"
+        " known: attention, channels, gelu, linear, tables"
     )
 
 

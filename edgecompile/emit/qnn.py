@@ -4,15 +4,12 @@ The artifact is an .onnx file of exactly one EPContext node, with the binary bes
 is left to a CPU. onnxruntime-qnn compiles and emulates, in an environment of its own.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from edgecompile.errors import DataError, ToolchainError, UnsupportedError, WorkerError
+from edgecompile.errors import ToolchainError, UnsupportedError, WorkerError
 from edgecompile.scratch import scratch_folder
 
 if TYPE_CHECKING:
@@ -24,6 +21,7 @@ if TYPE_CHECKING:
     from edgecompile.target import Target
 
 ARTIFACT, BINARY = "model.onnx", "model.onnx.bin"
+"""The context, and its binary. TABLES stands beside them where the host has the tables."""
 COMPILED = "model_qnn.bin"
 """What the compiler calls the binary."""
 TOOLCHAIN = "qnn"
@@ -40,12 +38,12 @@ ROUNDS_OUTPUTS = FIXED_SHAPES = ONE_LENGTH = True
 HOW = "the artifact executed by Qualcomm's HTP emulator on x86 (onnxruntime-qnn), texts padded"
 JUDGES = 16
 """Golden samples that judge: the emulator takes a second or more for each."""
-COMPILE_LIMIT_S, EMULATE_LIMIT_S = 900.0, 3600.0
+COMPILE_LIMIT_S = 900.0
+HOST_OPS, NPU_OPS = "edgecompile.host_ops", "edgecompile.npu_ops"
+"""Keys of the artifact's metadata: how many operators run where."""
 BAD_LINES = ("falling back to CPU", "backendValidateOpConfig", "libQnnCpu.so")
 """What its log says where all seems well and is not."""
 MOST_NAMED = 4
-MEMORY_LIMIT_BYTES = 32 << 30
-"""Of address space: the libraries reserve more than they use."""
 REFUSED = "assigned to the default CPU EP"
 """What strict mode says where the HTP does not take an operator."""
 
@@ -63,54 +61,51 @@ def write(
     """
     from edgecompile.emit import onnxruntime
     from edgecompile.facts import CHIP, TEXT_AXES
+    from edgecompile.placement import EMBED, ENCODER, cut_part
+    from edgecompile.qualcomm.answer_feeds import TABLES, work
     from edgecompile.toolchain.worker import LOG
 
     del one_file_bytes
-    with scratch_folder() as scratch:
-        place = scratch
-        (source, *_) = onnxruntime.write(model, place, {})
+    tables, inner = cut_part(model, EMBED), cut_part(model, ENCODER)
+    hosted, names = len(tables.graph), [ARTIFACT, BINARY]
+    with scratch_folder() as place:
+        (source, *_) = onnxruntime.write(inner, place, {})
         (place / "out").mkdir()
         chip = dict(part.split("=", 1) for part in model.metadata_props.get(CHIP, "").split())
         request = {"do": "compile", "model": source, "artifact": f"out/{ARTIFACT}", "chip": chip}
         try:
-            _work(request, place, COMPILE_LIMIT_S)
+            work(request, place, COMPILE_LIMIT_S)
         except WorkerError as error:
             if REFUSED in str(error):
                 raise UnsupportedError(_refusal(request, place)) from error
             raise
         _check(place / "out", (place / LOG).read_text(encoding="utf-8", errors="replace"))
         axes = {TEXT_AXES: model.metadata_props.get(TEXT_AXES, "{}")}
-        _label(place / "out" / ARTIFACT, {**metadata, **axes})
+        counts = {HOST_OPS: str(hosted), NPU_OPS: str(_operators(inner))}
+        _label(place / "out" / ARTIFACT, {**metadata, **axes, **counts})
         shutil.copyfile(place / "out" / ARTIFACT, folder / ARTIFACT)
         shutil.copyfile(place / "out" / COMPILED, folder / BINARY)
-    return [ARTIFACT, BINARY]
+        if hosted:
+            (made, *_) = onnxruntime.write(tables, place, {})
+            shutil.copyfile(place / made, folder / TABLES)
+            names.append(TABLES)
+    return names
 
 
-WORKER = Path(__file__).parents[1] / "toolchain" / "qnn_worker.py"
-
-
-def _work(request: Mapping[str, Any], place: Path, time_limit_s: float) -> None:
-    """Let the toolchain's Python do a request; a build has installed it by now."""
-    from edgecompile.toolchain.venv import open_venv
-    from edgecompile.toolchain.worker import run_worker
-
-    python = open_venv(TOOLCHAIN, lambda _stage, _line: None)
-    run_worker(
-        python,
-        WORKER,
-        request,
-        place,
-        time_limit_s=time_limit_s,
-        memory_limit_bytes=MEMORY_LIMIT_BYTES,
-    )
+def _operators(model: "ir.Model") -> int:
+    """Return how many operators a graph has, besides those that only round."""
+    rounding = ("QuantizeLinear", "DequantizeLinear")
+    return sum(node.op_type not in rounding for node in model.graph)
 
 
 def _refusal(request: Mapping[str, Any], place: Path) -> str:
     """Name what the HTP does not take: what another compilation leaves beside its contexts."""
     import onnx
 
+    from edgecompile.qualcomm.answer_feeds import work
+
     loose = {**request, "strict": False, "artifact": "loose.onnx"}
-    _work(loose, place, COMPILE_LIMIT_S)
+    work(loose, place, COMPILE_LIMIT_S)
     if not (place / "loose.onnx").is_file():
         return "qnn: the NPU's compiler takes nothing of this graph; choose another target"
     nodes = onnx.load(place / "loose.onnx").graph.node
@@ -157,6 +152,7 @@ def _label(artifact: Path, metadata: Mapping[str, str]) -> None:
 
 def observe(plan: "Plan", target: "Target", model: "ir.Model", feeds: "Iterable[Feed]") -> "Plan":
     """Return the plan with the range of every tensor of this engine's float form."""
+    from edgecompile.data.fit_feed import fit_feed
     from edgecompile.quantize.observe_tensors import observe_tensors
     from edgecompile.stages import lower
 
@@ -165,83 +161,11 @@ def observe(plan: "Plan", target: "Target", model: "ir.Model", feeds: "Iterable[
     return observe_tensors(lowered, plan, (fit_feed(feed, lowered, length) for feed in feeds))
 
 
-def fit_feed(feed: "Feed", model: "ir.Model", length: int) -> "Feed":
-    """Return a feed in the artifact's shapes and types; what pads is a copy of what is there.
-
-    The mask says 0 there. So tensors hold what real tokens give, and nothing has to be left out.
-    """
-    from edgecompile.graph import sizes
-
-    fitted: dict[str, Any] = {}
-    for value in model.graph.inputs:
-        array = feed[str(value.name)]
-        wanted = tuple(sizes(value))
-        given = array.shape[1] if array.ndim > 1 else 0
-        if array.shape != wanted and wanted[1] == length:
-            if value.name == MASK:
-                array = np.pad(array, [(0, 0), (0, length - given)])
-            else:
-                array = np.take(array, np.arange(length) % given, axis=1)
-        fitted[str(value.name)] = array.astype(value.dtype.numpy() if value.dtype else None)
-    return fitted
-
-
-MASK = "attention_mask"
-
-
 def answer_all(artifact: Path, feeds: "Sequence[Feed]") -> "list[list[FloatArray]]":
     """Return the emulator's answers, outputs in the artifact's order."""
-    import onnx
+    from edgecompile.qualcomm.answer_feeds import answer_feeds
 
-    from edgecompile.facts import TEXT_AXES
-
-    model = onnx.load(artifact)
-    graph = model.graph
-    stated = {entry.key: entry.value for entry in model.metadata_props}
-    axes: dict[str, int] = json.loads(stated.get(TEXT_AXES, "{}"))
-    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.input}
-    with scratch_folder() as scratch:
-        place = scratch
-        arrays = {
-            f"{number:06}/{name}": _pad(name, feed, shape)
-            for number, feed in enumerate(feeds)
-            for name, shape in shapes.items()
-        }
-        np.savez(place / "feeds.npz", **arrays)  # type: ignore[arg-type]
-        request = {
-            "do": "run", "artifact": str(artifact.absolute()), "feeds": "feeds.npz",
-            "answers": "answers.npz", "outputs": [v.name for v in graph.output],
-        }  # fmt: skip
-        _work(request, place, EMULATE_LIMIT_S)
-        with np.load(place / "answers.npz", allow_pickle=False) as found:
-            return [
-                [
-                    _cut(found[f"{number:06}/{value.name}"], axes.get(value.name), feed)
-                    for value in graph.output
-                ]
-                for number, feed in enumerate(feeds)
-            ]
-
-
-def _pad(name: str, feed: "Feed", shape: Sequence[int]) -> "FloatArray":
-    array = feed[name]
-    if array.shape[:1] != tuple(shape[:1]) or any(
-        n > s for n, s in zip(array.shape, shape, strict=True)
-    ):
-        msg = f"input '{name}' is {list(array.shape)}: the artifact takes {list(shape)}"
-        raise DataError(msg)
-    if list(array.shape) != list(shape) and MASK not in feed:
-        msg = f"input '{name}' cannot be padded to {list(shape)}: the model has no {MASK}"
-        raise DataError(msg)
-    return np.pad(array, [(0, s - n) for n, s in zip(array.shape, shape, strict=True)])
-
-
-def _cut(array: "FloatArray", axis: int | None, feed: "Feed") -> "FloatArray":
-    """Return an output without what padding gave."""
-    if axis is None:
-        return array
-    length = max(given.shape[1] for given in feed.values() if given.ndim == 2)
-    return np.take(array, np.arange(length), axis=axis)
+    return answer_feeds(artifact, feeds)
 
 
 def runner(
@@ -264,11 +188,15 @@ def runtime_version() -> str:
 
 
 def numbers(artifact: Path) -> list[dict[str, Any]]:
-    """Return the profile's rows of what runs on the NPU: `write` has checked that all does."""
+    """Return the profile's rows of what runs on the NPU: `write` has checked that all of it does.
+
+    Lookups multiply nothing.
+    """
     import onnx
 
-    nodes = [node.op_type for node in onnx.load(artifact).graph.node]
-    share = nodes.count("EPContext") / len(nodes)
-    how = "the artifact is one EPContext node, compiled with fallback to the CPU disabled"
+    stated = {entry.key: int(entry.value) for entry in onnx.load(artifact).metadata_props
+              if entry.key in (HOST_OPS, NPU_OPS)}  # fmt: skip
+    shares = {"ops": stated[NPU_OPS] / (stated[NPU_OPS] + stated[HOST_OPS]), "macs": 1.0}
+    how = "one EPContext node, compiled with fallback to the CPU disabled; tables by the host apart"
     row = {"unit": "share", "kind": "measured", "how": how, "model": "artifact"}
-    return [{"name": f"npu_share_{what}", "value": share, **row} for what in ("ops", "macs")]
+    return [{"name": f"npu_share_{what}", "value": share, **row} for what, share in shares.items()]

@@ -155,7 +155,7 @@ def _samples(model: "ir.Model", encoder: "ir.Model", embed: "ir.Model") -> "list
 
     Padding holds copies of what is there: the mask hides it, and ranges are those of real tokens.
     """
-    from edgecompile.emit.qnn import fit_feed
+    from edgecompile.data.fit_feed import fit_feed
     from edgecompile.facts import SAMPLES
     from edgecompile.graph import sizes
     from edgecompile.session import run, session

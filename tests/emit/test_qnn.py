@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from edgecompile import pipeline
+from edgecompile import pipeline, target
 from edgecompile.cache_folder import cache_folder
 from edgecompile.emit import qnn
 from edgecompile.errors import GateError, ToolchainError, UnsupportedError
@@ -66,6 +66,36 @@ def test_a_bundle_is_one_node_and_passes_its_own_check(
     assert done.returncode == 0, done.stdout + done.stderr
     assert "not measured: this machine emulates the NPU" in done.stdout
     assert json.loads((bundle.folder / "measured.json").read_text())["latency"] == []
+
+
+@pytest.mark.slow
+@needs_toolchain
+def test_tables_may_stay_on_the_host(
+    checkpoint: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the target's form: the NPU reads what the CPU looked up, smoke.py runs both as one."""
+    text = target.path_of("snapdragon-8-gen-3").read_text(encoding="utf-8")
+    (tmp_path / "targets").mkdir()
+    own = tmp_path / "targets" / "snapdragon-8-gen-3.toml"
+    own.write_text(f'{text}tables = "host"\n', encoding="utf-8")
+    monkeypatch.setattr(target, "targets_dir", lambda: tmp_path / "targets")
+    bundle = build(checkpoint(sentence_transformers=True), tmp_path / "dist")
+    graphs = [onnx.load(bundle.folder / name).graph for name in ("model.onnx", "tables.onnx")]
+    assert [node.op_type for node in graphs[0].node] == ["EPContext"]
+    assert "Gather" in {node.op_type for node in graphs[1].node}
+    assert "MatMul" not in {node.op_type for node in graphs[1].node}
+    assert bundle.manifest["accuracy"]["mean"] > 0.998
+    rows = {(row["name"], row["model"]): row["value"] for row in bundle.profile["numbers"]}
+    assert 0.5 < rows["npu_share_ops", "artifact"] < 1
+    sizes = [
+        (bundle.folder / f"{name}").stat().st_size for name in ("tables.onnx", "model.onnx.bin")
+    ]
+    assert rows["size", "artifact"] > sum(sizes)
+    python = venv.venv_folder("qnn") / "bin" / "python"
+    done = subprocess.run(
+        [python, "-I", bundle.folder / "smoke.py"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import json
 import platform
 from importlib.metadata import version
+from pathlib import Path
 
 PACKAGES = ("numpy", "onnxruntime-qnn")
 PROVIDER = "QNNExecutionProvider"
@@ -36,16 +37,13 @@ class Runtime:
             settings["htp_performance_mode"] = "burst"
         options.add_provider_for_devices(devices[:1], settings)
         session = self.module.InferenceSession(path, options)
-        wanted = {i.name: (i.shape, i.type) for i in session.get_inputs()}
+        look_up = self.open_tables(Path(path).with_name("tables.onnx"))
         stated = session.get_modelmeta().custom_metadata_map
         axes = json.loads(stated.get("edgecompile.text_axes", "{}"))
         every = [output.name for output in session.get_outputs()]
 
         def run(feed):
-            padded = {
-                name: pad(feed[name].astype("int32" if "int32" in kind else "float32"), shape)
-                for name, (shape, kind) in wanted.items()
-            }
+            padded = fit(session, {**feed, **look_up(feed)})
             length = max([0, *(a.shape[1] for a in feed.values() if a.ndim == 2)])
             return {
                 name: answer.take(range(length), axes[name]) if name in axes else answer
@@ -54,11 +52,23 @@ class Runtime:
 
         return run
 
+    def open_tables(self, path):
+        """Return a function from a feed to what the CPU computes of it first, if it has tables."""
+        if not path.is_file():
+            return dict
+        session = self.module.InferenceSession(path, providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        return lambda feed: dict(zip(names, session.run(names, fit(session, feed))))
 
-def pad(array, shape):
-    """Return an array in a larger shape, zeros behind."""
+
+def fit(session, feed):
+    """Return what a session reads of a feed, in its types and shapes, zeros behind."""
     import numpy as np
 
-    padded = np.zeros(shape, array.dtype)
-    padded[tuple(slice(n) for n in array.shape)] = array
-    return padded
+    found = {}
+    for wanted in session.get_inputs():
+        array = feed[wanted.name]
+        padded = np.zeros(wanted.shape, "int32" if "int32" in wanted.type else "float32")
+        padded[tuple(slice(n) for n in array.shape)] = array
+        found[wanted.name] = padded
+    return found

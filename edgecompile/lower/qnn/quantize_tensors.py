@@ -13,12 +13,13 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecompile.activation_widths import choose_widths, moves, source
-from edgecompile.facts import INT8, linears_are_int8, no_standard_gelu, tokens_are_flat
+from edgecompile.facts import INT8, linears_are_int8, nodes_are_placed
 from edgecompile.graph import Array, FloatArray, add_initializer, present, sweep, weight_array
 from edgecompile.lower.onnxruntime.quantize_linears import EQUALISED_SUFFIX
 from edgecompile.lower.qnn.apply_equalisation import FREE, plain
 from edgecompile.lower.qnn.flatten_tokens import FLAT
 from edgecompile.passes import rewrite
+from edgecompile.placement import EMBED, ENCODER, place, place_of
 from edgecompile.plan import Activation, Plan, affine
 from edgecompile.rounding import quantize_weight
 from edgecompile.target import Target
@@ -26,9 +27,12 @@ from edgecompile.target import Target
 LARGEST = 2**31 - 1
 
 
-@rewrite(needs=[tokens_are_flat, no_standard_gelu], gives=[linears_are_int8])
+@rewrite(needs=[nodes_are_placed], gives=[linears_are_int8])
 def quantize_tensors(model: ir.Model, plan: Plan, target: Target) -> ir.Model:
-    """Put a QuantizeLinear and a DequantizeLinear behind every operator; none without ranges."""
+    """Put a QuantizeLinear and a DequantizeLinear behind every operator; none without ranges.
+
+    What runs on the host stays as it is.
+    """
     model = model.clone()
     model.metadata_props[INT8] = "yes"
     if not plan.tensors:
@@ -36,13 +40,16 @@ def quantize_tensors(model: ir.Model, plan: Plan, target: Target) -> ir.Model:
     widths = choose_widths(model.graph, target.profile)
     free = model.metadata_props.get(FREE, "").splitlines()
     activations = {n: a if n in free else plain(a) for n, a in plan.activations.items()}
-    nodes = list(model.graph)
+    hosted = {node for node in model.graph if place_of(node) == EMBED}
+    nodes = [node for node in model.graph if node not in hosted]
     values = [value for node in nodes for value in (*node.inputs, *node.outputs)]
     sources = {value: source(value) for value in values if value is not None}
     writer = _Writer(model.graph, plan, widths, activations, sources)
     moving = {node for node in nodes if moves(node)}
     for node in nodes:
         writer.write(node, moving=node in moving)
+    for node in model.graph:
+        place(node, EMBED if node in hosted else ENCODER)  # those that were put in too
     return sweep(model)
 
 

@@ -11,16 +11,19 @@ import onnx_ir as ir
 from edgecompile.facts import tables_are_split
 from edgecompile.graph import add_initializer, dim, present, substitute, sweep, weight_array
 from edgecompile.lower.onnxruntime.quantize_embeddings import SMALLEST_ROWS
+from edgecompile.lower.qnn.place_tables import HOST
 from edgecompile.passes import rewrite
+from edgecompile.target import Target
 
 LEVELS = 65535
 
 
 @rewrite(gives=[tables_are_split])
-def split_tables(model: ir.Model) -> ir.Model:
-    """Divide large tables by their columns' factors."""
+def split_tables(model: ir.Model, target: Target) -> ir.Model:
+    """Divide large tables by their columns' factors, if they go to the NPU."""
     model = model.clone()
-    for node in [n for n in model.graph if n.op_type == "Gather" and is_lookup(n)]:
+    split = target.forms.tables != HOST
+    for node in [n for n in model.graph if split and n.op_type == "Gather" and is_lookup(n)]:
         table = weight_array(present(node.inputs[0]))
         t = column_factors(table)
         name = str(node.name)

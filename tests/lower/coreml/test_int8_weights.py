@@ -9,7 +9,7 @@ import onnx_ir as ir
 import pytest
 
 from edgecompile import engines, prepare, stages
-from edgecompile.emit.qnn import fit_feed
+from edgecompile.data.fit_feed import fit_feed
 from edgecompile.evaluate.accuracy import cosine
 from edgecompile.export.read_model import find_source
 from edgecompile.graph import linears, sizes, weight_array

@@ -10,7 +10,7 @@ import pytest
 
 from edgecompile import engines, prepare, stages
 from edgecompile.data.dataset import Dataset
-from edgecompile.emit.qnn import fit_feed
+from edgecompile.data.fit_feed import fit_feed
 from edgecompile.evaluate.accuracy import cosine
 from edgecompile.export.read_model import find_source
 from edgecompile.graph import sizes

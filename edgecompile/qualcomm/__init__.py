@@ -1,0 +1,1 @@
+"""Qualcomm's HTP: its compiler and emulator, driven by files."""
