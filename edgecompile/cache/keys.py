@@ -4,12 +4,13 @@
     plan              float, [quantize]
     observe           plan, engine, lengths: the same for all chips of an NPU
     artifact          plan, target, [gate], what judges here
-    bundle            artifact, [profile], this computer
+    bundle            artifact, [profile], this computer, what sbom.cdx.json says besides
     report            what the bundle says
 
 [budget] is in none but the last: it judges, and makes nothing. All hold the code and its tools.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,9 @@ from edgecompile import engines
 from edgecompile.cache.digest import code_version, digest, stamp, tool_versions
 from edgecompile.cache.inputs import DATA, Inputs
 from edgecompile.host import read_host
+from edgecompile.licences import licence_in_card
 from edgecompile.recipe import Recipe
+from edgecompile.report.sbom import EPOCH
 from edgecompile.target import Target
 
 if TYPE_CHECKING:
@@ -110,6 +113,8 @@ class Keys:
             "shapes": asdict(self.recipe.shapes),
             "profile": asdict(self.recipe.profile),
             "host": asdict(read_host()),
+            "licence": licence_in_card(self.source.folder),
+            "moment": os.environ.get(EPOCH),
         }
 
 

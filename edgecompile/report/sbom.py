@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from edgecompile.errors import MissingRuntimeError
+from edgecompile.errors import MissingRuntimeError, RecipeError
 from edgecompile.licences import NOT_STATED
 from edgecompile.reproducible import MEASURED
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cyclonedx.model.license import License
 
 LIBRARY = "cyclonedx-python-lib"
+EPOCH = "SOURCE_DATE_EPOCH"
 SBOM = "sbom.cdx.json"
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://cyclonedx.org/edgecompile")
 WEIGHTS = (".safetensors", ".onnx", ".onnx_data", ".bin")
@@ -39,16 +40,23 @@ def sbom(manifest: Mapping[str, Any]) -> str:
     bom = Bom(components=[*_materials(manifest), *_files(manifest)])
     bom.metadata.component = artifact = _artifact(manifest)
     bom.metadata.tools.components.update(_tools(manifest))
-    bom.register_dependency(artifact, [c for c in bom.components if c.bom_ref.value != "files"])
+    bom.register_dependency(artifact, bom.components)
     table = json.loads(JsonV1Dot6(bom).output_as_string())
     table["metadata"].pop("timestamp", None)
-    if epoch := os.environ.get("SOURCE_DATE_EPOCH"):
-        moment = datetime.fromtimestamp(int(epoch), UTC)
-        table["metadata"]["timestamp"] = moment.isoformat().replace("+00:00", "Z")
+    if moment := os.environ.get(EPOCH):
+        table["metadata"]["timestamp"] = _timestamp(moment)
     table.pop("serialNumber", None)
     content = json.dumps(table, sort_keys=True)
     table["serialNumber"] = f"urn:uuid:{uuid.uuid5(NAMESPACE, content)}"
     return json.dumps(table, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _timestamp(seconds: str) -> str:
+    try:
+        return datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError) as error:
+        msg = f"${EPOCH}: must be seconds since 1970, found '{seconds}'"
+        raise RecipeError(msg) from error
 
 
 def _artifact(manifest: Mapping[str, Any]) -> "Component":

@@ -163,6 +163,21 @@ def test_a_table_touches_what_reads_it(table: str, builder: Builder) -> None:
         assert fresh.manifest["files"][name] == bundle.manifest["files"][name]
 
 
+def test_what_the_bill_of_materials_says_touches_the_bundle(
+    builder: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The licence in the model's card, and the time that is set for reproducible builds."""
+    builder.run()
+    (builder.model / "README.md").write_text("---\nlicense: mit\n---\n")
+    (bundle,) = builder.run()
+    assert bundle.manifest["licences"]["model"] == "mit"
+    assert builder.made[:1] == ["bundle"]
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    (bundle,) = builder.run()
+    assert builder.made[:1] == ["bundle"]
+    assert "2023-11-14" in (bundle.folder / "sbom.cdx.json").read_text()
+
+
 def test_pruning_is_not_done_again(builder: Builder) -> None:
     """What was cut and repaired is taken where other numbers are to be rounded, the same."""
     pruned = dataclasses.replace(QUICK, prune=PruneTable(ffn=0.25, samples=16), gate=LOOSE)

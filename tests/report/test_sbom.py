@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edgecompile.bundles import add_sbom as adding
-from edgecompile.errors import MissingRuntimeError
+from edgecompile.errors import MissingRuntimeError, RecipeError
 from edgecompile.files import sha256
 from edgecompile.report.sbom import SBOM, sbom
 from edgecompile.trace import Trace
@@ -67,6 +67,9 @@ def test_it_is_the_manifests_alone(
     timed = sbom(manifest)
     assert json.loads(timed)["metadata"]["timestamp"] == "2023-11-14T22:13:20Z"
     assert faults(timed) is None
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    with pytest.raises(RecipeError, match=r"must be seconds since 1970, found 'yesterday'"):
+        sbom(manifest)
     monkeypatch.delenv("SOURCE_DATE_EPOCH")
     manifest["files"]["model.onnx"] = "0" * 64
     assert json.loads(sbom(manifest))["serialNumber"] != json.loads(first)["serialNumber"]
