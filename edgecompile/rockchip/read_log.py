@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-STAMP = re.compile(r"^[A-Z] RKNN: \[[0-9:.]+\] ")
+STAMP = re.compile(r"^.*?[A-Z] RKNN: \[[0-9:.]+\] ")
+"""What C code's lines begin with: Python's may stand before it, without an end of their own."""
 ROW = re.compile(
     r"^(?P<number>\d+) +(?P<kind>\S+) +(?P<format>\S+) +(?P<place>CPU|NPU|GPU)"
     r" +(?P<read>\S+) +(?P<made>\S+) +(?P<cycles>\d+/\d+/\d+) +\S+ +(?P<name>\S+)"
@@ -89,7 +90,7 @@ def read_log(text: str) -> Report:
 
 def is_fault(line: str) -> bool:
     """Say whether a line says that something went wrong: the vendor's own "E", or such words."""
-    return line.startswith("E ") or any(word in line for word in BAD)
+    return line.startswith("E ") or "E RKNN: [" in line or any(word in line for word in BAD)
 
 
 def products(operator: Operator) -> int:

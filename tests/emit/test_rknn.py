@@ -94,7 +94,7 @@ def test_the_simulator_judges_and_the_log_says_where_operators_run(
 
 @pytest.mark.slow
 @needs_toolchain
-@pytest.mark.parametrize("target", ["rk3588-npu", "rk3576-npu"])
+@pytest.mark.parametrize("target", ["rk3588-npu", "rk3576-npu", "rk3566-npu"])
 def test_the_same_input_gives_the_same_bytes(
     target: str, checkpoint: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -45,9 +45,10 @@ def test_operators_on_the_cpu_explain_the_line_that_says_so() -> None:
 
 def test_the_same_line_without_such_an_operator_is_a_fault() -> None:
     """Nothing explains it."""
-    report = read_log(f"{UNKNOWN}\n{log('rk3588')}")
-    assert report.faults == ("Unkown op target: 0",)
-    assert not report.explained
+    for line in (UNKNOWN, f"Warning: {UNKNOWN}"):
+        report = read_log(f"{line}\n{log('rk3588')}")
+        assert report.faults == ("Unkown op target: 0",)
+        assert not report.explained
 
 
 @pytest.mark.parametrize(
