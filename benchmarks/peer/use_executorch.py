@@ -43,7 +43,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     for feed in rows.values():
         prepared(*(feed[value["name"]] for value in graph["inputs"]))
     rounded = torch.export.export(
-        convert_pt2e(prepared), example, dynamic_shapes=shapes, strict=False
+        convert_pt2e(prepared), example, dynamic_shapes=shapes[0], strict=False
     )
     lowered = to_edge_transform_and_lower(
         rounded,

@@ -65,13 +65,12 @@ def write(
     about = {**metadata, INPUTS: json.dumps(types), "edgecompile.outputs": json.dumps(names)}
     weights = _weights(model)
     about["edgecompile.weights"] = json.dumps(weights)
+    longest = int(model.metadata_props.get(LENGTHS) or 0)
+    about["edgecompile.longest"] = str(longest)
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
         place = Path(scratch)
         write_graph(model, place)
-        request = {
-            "program": ARTIFACT, "metadata": about,
-            "longest": int(model.metadata_props.get(LENGTHS) or 0),
-        }  # fmt: skip
+        request = {"program": ARTIFACT, "metadata": about, "longest": longest}
         try:
             told = _work("write_worker.py", request, place, WRITE_LIMIT_S)
         except WorkerError as error:

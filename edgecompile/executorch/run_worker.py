@@ -39,7 +39,12 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
             number, name = key.split("/", 1)
             rows.setdefault(number, {})[name] = found[key]
     answers: dict[str, Any] = {}
+    longest = int(metadata.get("edgecompile.longest", 0))
     for number, feed in rows.items():
+        length = max([0, *(array.shape[1] for array in feed.values() if array.ndim == 2)])
+        if longest and length > longest:
+            msg = f"a text of {length} tokens: the program takes up to {longest}"
+            raise ValueError(msg)
         tensors = [torch.from_numpy(feed[name].astype(kind)) for name, kind in names.items()]
         made = forward.execute(tensors)
         answers |= {f"{number}/{place}": x.numpy().copy() for place, x in enumerate(made)}

@@ -11,7 +11,7 @@ import pytest
 
 from edgecompile import pipeline
 from edgecompile.emit import executorch
-from edgecompile.errors import UnsupportedError
+from edgecompile.errors import ToolchainError, UnsupportedError
 from edgecompile.inspect_file import inspect_file
 from edgecompile.recipe import CalibrationTable, Recipe, ShapesTable
 from edgecompile.toolchain import venv
@@ -78,7 +78,7 @@ def test_a_text_longer_than_the_program_is_one_line(
     answers = executorch.answer_all(bundle.folder / "model.pte", feeds)
     assert all(np.isfinite(answer).all() for (answer,) in answers)
     long = {name: np.ones((1, 48), np.int64) for name in names}
-    with pytest.raises(Exception, match="run_worker") as caught:
+    with pytest.raises(ToolchainError, match="48 tokens: the program takes up to 32") as caught:
         executorch.answer_all(bundle.folder / "model.pte", [long])
     assert "\n" not in str(caught.value)
 
