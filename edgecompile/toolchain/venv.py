@@ -1,7 +1,8 @@
 """Environments of vendor compilers: each one apart, made once from a hash lock in the user's cache.
 
-NAME.txt in this folder is the lock, NAME.toml says what the compiler needs of a host and under
-which licences it comes. Nothing of a vendor's is part of this package.
+NAME.txt in this folder, or in the toolchain/ of an outside engine's package, is the lock; NAME.toml
+beside it says what the compiler needs of a host and under which licences it comes. Nothing of a
+vendor's is part of this package.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from typing import Any
 from edgecompile.cache_folder import cache_folder
 from edgecompile.errors import FetchError, ToolchainError, UnknownNameError
 from edgecompile.files import write_json
+from edgecompile.plugins import folder_of, packages
 from edgecompile.tables import fill, read_toml
 from edgecompile.toolchain.call import call
 from edgecompile.toolchain.once import once
@@ -38,7 +40,9 @@ class Toolchain:
     """What NAME.toml says: `licence` is shown before it is installed, and kept in manifests.
 
     `machines` are those of platform.machine(), `glibc` and `python` the oldest, `before` the first
-    Python that is too new. `imports` is the module that must load for it to be in order.
+    Python that is too new. `imports` is the module that must load for it to be in order. `apart`
+    is a package of one version that no lock can hold, for its wheels differ by index (torch: some
+    are for a CPU alone): pip takes it, and what it asks for, as it is configured.
     """
 
     name: str
@@ -52,19 +56,27 @@ class Toolchain:
     python: str = "3.11"
     before: str = ""
     glibc: str = ""
+    apart: str = ""
 
 
 def toolchains() -> list[str]:
     """Return the names of all toolchains."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+    return sorted(_files())
+
+
+def _files() -> dict[str, Path]:
+    """Return the file of each toolchain: ours, and those that come with outside engines."""
+    folders = [*(folder_of(engine) / "toolchain" for engine in packages()), FOLDER]
+    return {path.stem: path for folder in folders for path in folder.glob("*.toml")}
 
 
 def read_toolchain(name: str) -> Toolchain:
     """Read one by name."""
-    if name not in toolchains():
+    found = _files()
+    if name not in found:
         kind = "toolchain"
-        raise UnknownNameError(kind, name, toolchains())
-    path = FOLDER / f"{name}.toml"
+        raise UnknownNameError(kind, name, found)
+    path = found[name]
     return fill(Toolchain, read_toml(path), path, given={"name": name})
 
 
@@ -138,9 +150,12 @@ def _install(tool: Toolchain, folder: Path) -> None:
     """Make a virtual environment without pip, and let this Python's pip fill it by the lock."""
     call([sys.executable, "-m", "venv", "--without-pip", folder], TIME_LIMIT_S)
     pip: list[str | Path] = [*pip_command(), "--python", folder / "bin" / "python"]
-    pip += ["install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps"]
-    pip += ["--only-binary=:all:", "--require-hashes", "--no-compile"]
-    call([*pip, "--requirement", _lock(tool.name)], TIME_LIMIT_S, marks=["ERROR:"])
+    pip += ["install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-compile"]
+    pip += ["--only-binary=:all:"]
+    lock = ["--no-deps", "--require-hashes", "--requirement", _lock(tool.name)]
+    call([*pip, *lock], TIME_LIMIT_S, marks=["ERROR:"])
+    if tool.apart:  # after the lock: what is there already is not chosen anew
+        call([*pip, tool.apart], TIME_LIMIT_S, marks=["ERROR:"])
     _record(tool, folder)
 
 
@@ -191,7 +206,7 @@ def check_venv(name: str) -> str | None:
 
 
 def _lock(name: str) -> Path:
-    return FOLDER / f"{name}.txt"
+    return _files()[name].with_suffix(".txt")
 
 
 def _numbers(text: str) -> tuple[int, ...]:
