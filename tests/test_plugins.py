@@ -90,6 +90,21 @@ def test_an_outside_engine_builds_its_target(
     assert subprocess.run(smoke, check=False, capture_output=True).returncode == 0
 
 
+def test_an_outside_engine_brings_its_compiler(site: Path) -> None:
+    """The toolchain is listed, with its licence, as ours are."""
+    folder = site / "their_engine" / "toolchain"
+    folder.mkdir()
+    (folder / "their_tool.txt").write_text("their-tool==1.0 --hash=sha256:00\n")
+    (folder / "their_tool.toml").write_text(
+        'what = "a compiler"\npackage = "their-tool"\nversion = "1.0"\nlicence = "MIT"\n'
+        'imports = "their_tool"\nmachines = ["z80"]\ndownload_mb = 1\n'
+    )
+    told = call(site, "toolchain", "list").stdout
+    assert "their_tool   their-tool 1.0: cannot be used here: it runs on z80" in told
+    assert "licence: MIT" in told
+    assert "qnn" in told
+
+
 def test_two_packages_of_one_engine_are_one_line(site: Path) -> None:
     """Which, and what to do."""
     install(site, "two", "another_engine")

@@ -152,7 +152,7 @@ def _install(tool: Toolchain, folder: Path) -> None:
     pip: list[str | Path] = [*pip_command(), "--python", folder / "bin" / "python"]
     pip += ["install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-compile"]
     pip += ["--only-binary=:all:"]
-    lock = ["--no-deps", "--require-hashes", "--requirement", _lock(tool.name)]
+    lock: list[str | Path] = ["--no-deps", "--require-hashes", "--requirement", _lock(tool.name)]
     call([*pip, *lock], TIME_LIMIT_S, marks=["ERROR:"])
     if tool.apart:  # after the lock: what is there already is not chosen anew
         call([*pip, tool.apart], TIME_LIMIT_S, marks=["ERROR:"])

@@ -4,7 +4,6 @@ The bundle holds ENCODER as esp-ppq reads it, with rounded weights and all range
 simulation is made anew; EMBED, the tables that the firmware looks up; and the .espdl file.
 """
 
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,7 +31,7 @@ ISAS = ("riscv32", "xtensa")
 NO_LADDER = "nothing is more accurate on this chip; lower the [gate]"
 ONLY_ROUNDED = ROUNDS_OUTPUTS = FIXED_SHAPES = ONE_LENGTH = True
 HOW = "esp-ppq's simulation of the chip on this host, texts padded"
-JUDGES = 48
+JUDGES = 32
 """Golden samples that judge: the simulation takes a second for each."""
 COMPILE_LIMIT_S, SIMULATE_LIMIT_S = 1800.0, 3600.0
 MEMORY_LIMIT_BYTES = 24 << 30
@@ -59,7 +58,6 @@ def write(
     from edgecompile.facts import CHIP, TEXT_AXES
     from edgecompile.placement import EMBED, ENCODER, cut_part
     from edgecompile.toolchain.worker import LOG
-
     from edgecompile_esp.lower.state_ranges import RANGES
 
     del one_file_bytes
@@ -85,7 +83,8 @@ def _save(part: "ir.Model", path: Path, metadata: Mapping[str, str]) -> None:
     import onnx_ir as ir
 
     graph = part.graph
-    for name in [n for n, value in graph.initializers.items() if not value.uses()]:
+    read = {value for node in graph for value in node.inputs}
+    for name in [n for n, value in graph.initializers.items() if value not in read]:
         graph.initializers.pop(name)
     part.metadata_props.clear()
     part.metadata_props.update(metadata)
@@ -168,6 +167,9 @@ def inspect(artifact: Path) -> dict[str, Any]:
     return {
         "file": str(artifact),
         "size_bytes": artifact.stat().st_size,
+        "opset": found[0]["opset"],
+        "ir_version": found[0]["ir_version"],
+        "widths": [],
         "bytes_by_format": sizes,
         "operators": found[0]["operators"],
         "embeddings": [row for part in found for row in part["embeddings"]],
@@ -179,11 +181,13 @@ def _linears(encoder: Path) -> list[dict[str, Any]]:
     """Return a row for each Linear of an encoder."""
     import onnx_ir as ir
 
+    from edgecompile.graph import present, sizes
+    from edgecompile_esp.lower.round_weights import WEIGHT
+
     rows = []
-    for node in (n for n in ir.load(encoder).graph if n.op_type == "Gemm"):
-        weight = node.inputs[1].producer().inputs[0]
-        shape = list(weight.const_value.shape.numpy())
-        name = str(node.name).removesuffix(".columns")
+    for node in (n for n in ir.load(encoder).graph if n.op_type == "DequantizeLinear"):
+        shape = sizes(present(node.inputs[0]))
+        name = str(node.name).removesuffix(WEIGHT)
         kind = "int8 weight, int16 activation, int16 output"
         rows.append({"name": name, "shape": shape, "format": kind, "why": ""})
     return rows

@@ -31,7 +31,9 @@ def open_bundle(folder, threads=0):
     import onnx
     import onnxruntime
     import torch
-    from esp_ppq.executor import TorchExecutor
+
+    with quiet():
+        from esp_ppq.executor import TorchExecutor
 
     torch.set_num_threads(threads or torch.get_num_threads())
     folder = Path(folder)
@@ -70,9 +72,11 @@ def quantize(path):
     """Return esp-ppq's rounded graph of an encoder, and its name for the chip."""
     import onnx
     import torch
-    from esp_ppq.api.espdl_interface import get_target_platform
-    from esp_ppq.api.interface import quantize_onnx_model
-    from esp_ppq.api.setting import QuantizationSettingFactory
+
+    with quiet():
+        from esp_ppq.api.espdl_interface import get_target_platform
+        from esp_ppq.api.interface import quantize_onnx_model
+        from esp_ppq.api.setting import QuantizationSettingFactory
 
     model = onnx.load(path)
     about = metadata_of(model)

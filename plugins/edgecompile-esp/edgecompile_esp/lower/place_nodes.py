@@ -13,16 +13,15 @@ from edgecompile.errors import UnsupportedError
 from edgecompile.facts import PLACED, nodes_are_placed
 from edgecompile.passes import rewrite
 from edgecompile.placement import EMBED, ENCODER, place
-
 from edgecompile_esp.facts import no_clips, weights_are_rounded
 
 COMPUTES = frozenset({"Gemm", "LayerNormalization", "MatMul"})
 TAKEN = frozenset({
     "Add", "AveragePool", "Concat", "Conv", "DequantizeLinear", "Div", "Elu", "Erf", "Exp",
-    "Flatten", "Gelu", "Gemm", "GlobalAveragePool", "HardSigmoid", "HardSwish", "LayerNormalization",
-    "Log", "MatMul", "MaxPool", "Mul", "Neg", "Pad", "ReduceMax", "ReduceMean", "ReduceMin",
-    "ReduceSum", "Relu", "Reshape", "Sigmoid", "Slice", "Softmax", "Split", "Sqrt", "Squeeze",
-    "Sub", "Tanh", "Transpose", "Unsqueeze",
+    "Flatten", "Gelu", "Gemm", "GlobalAveragePool", "HardSigmoid", "HardSwish",
+    "LayerNormalization", "Log", "MatMul", "MaxPool", "Mul", "Neg", "Pad", "ReduceMax",
+    "ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape", "Sigmoid", "Slice", "Softmax",
+    "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze",
 })  # fmt: skip
 """What esp-ppq 1.3.12 writes for ESP-DL with 16 bits and simulates; DequantizeLinear is a weight's.
 """

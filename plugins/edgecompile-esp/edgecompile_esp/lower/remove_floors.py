@@ -11,7 +11,6 @@ from edgecompile.errors import UnsupportedError
 from edgecompile.facts import tokens_are_flat
 from edgecompile.graph import present, replace_value, scalar, sweep
 from edgecompile.passes import rewrite
-
 from edgecompile_esp.facts import no_clips
 
 TINY = 1e-6

@@ -9,16 +9,18 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecompile.facts import tokens_are_flat
-from edgecompile.graph import add_initializer, present, sweep, weight_array
+from edgecompile.graph import Array, add_initializer, present, sweep, weight_array
 from edgecompile.lower.qnn.apply_equalisation import FREE, plain
 from edgecompile.lower.qnn.quantize_tensors import x_name
 from edgecompile.passes import rewrite
 from edgecompile.plan import Plan
 from edgecompile.target import Target
-
 from edgecompile_esp.facts import WEIGHTS_ROUNDED, columns_are_split, weights_are_rounded
 from edgecompile_esp.lower.split_columns import ONE_SCALE
 from edgecompile_esp.scales import round_weight
+
+WEIGHT = ".weight_float"
+"""How the name of what makes a weight float ends."""
 
 
 @rewrite(needs=[tokens_are_flat, columns_are_split], gives=[weights_are_rounded])
@@ -29,18 +31,16 @@ def round_weights(model: ir.Model, plan: Plan, target: Target) -> ir.Model:
     if not plan.tensors:
         return model
     free = model.metadata_props.get(FREE, "").splitlines()
-    means = {
-        name: (a if name in free else plain(a)).mean for name, a in plan.activations.items()
-    }
+    means = {name: (a if name in free else plain(a)).mean for name, a in plan.activations.items()}
     for node in [n for n in model.graph if n.op_type == "Gemm"]:
         x, weight, bias = (present(value) for value in node.inputs)
         w, name = weight_array(weight), str(node.name)
         q, scale = round_weight(w, by_column=ONE_SCALE not in target.chip)
         zero = np.zeros(scale.shape, np.int8)
-        parts = {"weight_int8": q, "weight_scale": scale, "weight_zero": zero}
+        parts: dict[str, Array] = {"weight_int8": q, "weight_scale": scale, "weight_zero": zero}
         inputs = [add_initializer(model.graph, f"{name}.{end}", a) for end, a in parts.items()]
         axis = {"axis": 1} if scale.ndim else {}
-        real = ir.node("DequantizeLinear", inputs, axis, name=f"{name}.weight_float")
+        real = ir.node("DequantizeLinear", inputs, axis, name=f"{name}{WEIGHT}")
         real.outputs[0].name = f"{name}.weight_rounded"
         model.graph.insert_before(node, real)
         node.replace_input_with(1, real.outputs[0])

@@ -13,7 +13,6 @@ from edgecompile.facts import tokens_are_flat
 from edgecompile.graph import FloatArray, add_initializer, present, substitute, sweep, weight_array
 from edgecompile.passes import rewrite
 from edgecompile.target import Target
-
 from edgecompile_esp.facts import COLUMNS_SPLIT, columns_are_split
 from edgecompile_esp.scales import power_above
 
