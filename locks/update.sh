@@ -24,3 +24,8 @@ for toolchain in ../edgecompile/toolchain/*.toml; do
     name="${toolchain%.toml}"
     compile "$name.in" -o "$name.txt"
 done
+# The same of plug-ins.
+for toolchain in ../plugins/*/*/toolchain/*.toml; do
+    name="${toolchain%.toml}"
+    compile "$name.in" --overrides no-torch.txt -o "$name.txt"
+done

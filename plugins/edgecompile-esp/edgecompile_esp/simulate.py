@@ -19,7 +19,9 @@ SCHEME = "w8a16"
 MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze")
 TABLES = ("Gelu", "Tanh", "Sigmoid", "Relu", "Elu", "Erf", "Exp", "Log", "HardSwish", "HardSigmoid")
 """Operators that the chip looks up in a table, and esp-ppq too, if it is told to."""
-MASK = "attention_mask"
+IDS, MASK = "input_ids", "attention_mask"
+FEWEST_WORDS = 8
+"""No vocabulary has fewer rows."""
 
 
 class SimulationError(ValueError):
@@ -29,7 +31,6 @@ class SimulationError(ValueError):
 def open_bundle(folder, threads=0):
     """Return a function from a feed to the outputs by name: the host's part, then the chip's."""
     import onnx
-    import onnxruntime
     import torch
 
     with quiet():
@@ -38,34 +39,62 @@ def open_bundle(folder, threads=0):
     torch.set_num_threads(threads or torch.get_num_threads())
     folder = Path(folder)
     stated = onnx.load(folder / ENCODER)
-    about = metadata_of(stated)
-    names = [value.name for value in stated.graph.input]
-    shapes = {value.name: shape_of(value) for value in stated.graph.input}
     outputs = [value.name for value in stated.graph.output]
-    axes = json.loads(about.get(TEXT_AXES, "{}"))
-    host = None
-    if (folder / EMBED).is_file():
-        host = onnxruntime.InferenceSession(str(folder / EMBED), providers=["CPUExecutionProvider"])
-        types = {value.name: value for value in host.get_inputs()}
+    axes = json.loads(metadata_of(stated).get(TEXT_AXES, "{}"))
+    embed = open_host(folder, stated)
     chip = TorchExecutor(quantize(folder / ENCODER)[0], device="cpu")
 
     def run(feed):
         length = max([0, *(a.shape[1] for a in feed.values() if a.ndim == 2)])
-        given = {}
-        if host is not None:
-            ids = {name: pad(name, feed, value.shape) for name, value in types.items()}
-            ids = {name: array.astype(np.int32) for name, array in ids.items()}
-            made = host.run(None, ids)
-            given = {v.name: a for v, a in zip(host.get_outputs(), made)}
-        for name in names:
-            if name not in given:
-                given[name] = pad(name, feed, shapes[name]).astype(np.float32)
         with quiet():
-            found = chip.forward([torch.from_numpy(given[name]) for name in names])
+            found = chip.forward(embed(feed))
         arrays = {name: value.numpy() for name, value in zip(outputs, found)}
         return {n: a.take(range(length), axes[n]) if n in axes else a for n, a in arrays.items()}
 
     return run
+
+
+def open_host(folder, encoder):
+    """Return a function from a feed to what the encoder reads: tables looked up, texts padded."""
+    import onnxruntime
+    import torch
+
+    shapes = {value.name: shape_of(value) for value in encoder.graph.input}
+    host, wanted = None, {}
+    if (folder / EMBED).is_file():
+        host = onnxruntime.InferenceSession(str(folder / EMBED), providers=["CPUExecutionProvider"])
+        wanted = {value.name: value.shape for value in host.get_inputs()}
+
+    def embed(feed):
+        ids = {name: pad(name, feed, shape).astype(np.int32) for name, shape in wanted.items()}
+        made = host.run(None, ids) if host is not None else []
+        given = {v.name: a for v, a in zip(host.get_outputs() if made else (), made)}
+        for name, shape in shapes.items():
+            if name not in given:
+                given[name] = pad(name, feed, shape).astype(np.float32)
+        return [torch.from_numpy(given[name]) for name in shapes]
+
+    return embed
+
+
+def any_feed(folder, encoder):
+    """Return a feed of full length that every model takes: what the chip's own test runs."""
+    import onnx
+
+    graphs = [encoder.graph]
+    graphs += [onnx.load(folder / EMBED).graph] if (folder / EMBED).is_file() else []
+    made = {value.name for value in graphs[-1].output}
+    shapes = {v.name: shape_of(v) for g in graphs for v in g.input if v.name not in made}
+    return {name: _any_array(name, shape) for name, shape in shapes.items()}
+
+
+def _any_array(name, shape):
+    steps = np.arange(np.prod(shape)).reshape(shape)
+    if name == IDS:
+        return steps % FEWEST_WORDS
+    if name == MASK:
+        return np.ones(shape)
+    return np.sin(steps) if len(shape) > 2 else np.zeros(shape)
 
 
 def quantize(path):

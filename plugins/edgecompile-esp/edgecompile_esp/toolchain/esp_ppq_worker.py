@@ -19,7 +19,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     """Do what a request says."""
     folder = Path(request["folder"])
     if request["do"] == "compile":
-        return _compile(folder / simulate.ENCODER, Path(request["artifact"]))
+        return _compile(folder, Path(request["artifact"]))
     run = simulate.open_bundle(folder, threads=1)
     feeds: dict[str, dict[str, Any]] = {}
     with np.load(request["feeds"], allow_pickle=False) as found:
@@ -35,15 +35,26 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _compile(encoder: Path, artifact: Path) -> dict[str, Any]:
-    """Write the artifact; return what is found in it, and the weights that it should hold."""
+def _compile(folder: Path, artifact: Path) -> dict[str, Any]:
+    """Write the artifact; say what is found in it, and whether its weights are those simulated.
+
+    It holds an input and what the simulation answers: `model->test()` compares on the chip.
+    """
     import esp_ppq.lib
+    import onnx
+    from esp_ppq.api.espdl_interface import generate_test_value
     from esp_ppq.parser.espdl.FlatBuffers.Dl import AlignedBytes
 
     AlignedBytes.CreateAlignedBytes = _write_aligned
+    encoder = folder / simulate.ENCODER
+    stated = onnx.load(encoder)
     graph, platform = simulate.quantize(encoder)
+    feed = simulate.open_host(folder, stated)(simulate.any_feed(folder, stated))
+    tested = generate_test_value(graph, "cpu", feed)
     exporter = esp_ppq.lib.Exporter(platform=platform)
-    exporter.export(file_path=str(artifact), graph=graph, export_config=False)
+    exporter.export(
+        file_path=str(artifact), graph=graph, export_config=False, values_for_test=tested
+    )
     return {"nodes": _read_nodes(artifact), "same_weights": _same_weights(encoder, artifact)}
 
 
@@ -74,24 +85,30 @@ def _read_nodes(artifact: Path) -> dict[str, int]:
 
 
 def _same_weights(encoder: Path, artifact: Path) -> bool:
-    """Say whether an artifact holds the very integers that were simulated, in its own order."""
+    """Say whether an artifact holds the very integers and scales that were simulated.
+
+    The integers lie in an order of the chip's own: they are compared sorted.
+    """
     import onnx
     from onnx import numpy_helper
 
     model = onnx.load(encoder)
     stored = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     wanted = {
-        node.output[0]: stored[node.input[0]]
+        node.output[0]: [stored[name] for name in node.input[:2]]
         for node in model.graph.node
         if node.op_type == "DequantizeLinear"
     }
     graph = _read_graph(artifact)
     for tensor in map(graph.Initializer, range(graph.InitializerLength())):
-        q = wanted.pop(tensor.Name().decode(), None)
-        if q is not None:
-            blocks = map(tensor.RawData, range(tensor.RawDataLength()))
-            held = b"".join(block.BytesAsNumpy().tobytes() for block in blocks)[: q.size]
-            here = np.frombuffer(held, np.int8)
-            if here.size != q.size or not np.array_equal(np.sort(here), np.sort(q.ravel())):
-                return False
+        if (pair := wanted.pop(tensor.Name().decode(), None)) is None:
+            continue
+        q, scale = pair
+        start = tensor.RawData(0)._tab.Pos  # noqa: SLF001 - blocks of 16 bytes, one by one otherwise
+        here = np.frombuffer(tensor._tab.Bytes, np.int8, q.size, start)  # noqa: SLF001
+        exponents = tensor.ExponentsAsNumpy()
+        if not np.array_equal(np.sort(here), np.sort(q.ravel())):
+            return False
+        if not np.array_equal(np.exp2(exponents), scale.ravel()):
+            return False
     return not wanted
