@@ -106,7 +106,9 @@ def quantize(path):
         from esp_ppq.api.espdl_interface import get_target_platform
         from esp_ppq.api.interface import quantize_onnx_model
         from esp_ppq.api.setting import QuantizationSettingFactory
+        from esp_ppq.parser import onnx_parser
 
+    onnx_parser.set = dict.fromkeys  # its own `set` gives the file another order each time
     model = onnx.load(path)
     about = metadata_of(model)
     chip = dict(part.split("=", 1) for part in about[CHIP].split())["target"]
