@@ -24,6 +24,11 @@ EMIT = """
 from edgecompile.emit.onnxruntime import PACKAGE, runner, runtime_version, write
 ISAS = ("any",)
 HOW = "by their own runtime"
+
+
+def inspect(artifact):
+    from edgecompile.inspect_file import inspect_file
+    return inspect_file(artifact, widths=False) | {"operators": {"Theirs": 1}}
 """
 LOWER = """
 FORMS = {"attention": ("packed",), "gelu": ("erf",), "linear": ("matmul",)}
@@ -88,6 +93,7 @@ def test_an_outside_engine_builds_its_target(
     assert {step["stage"] for step in manifest["steps"]} >= {"lower/theirs"}
     smoke = [sys.executable, "-I", folder / "smoke.py", "--once"]
     assert subprocess.run(smoke, check=False, capture_output=True).returncode == 0
+    assert json.loads(call(site, "inspect", folder, "--json").stdout)["operators"] == {"Theirs": 1}
 
 
 def test_an_outside_engine_brings_its_compiler(site: Path) -> None:

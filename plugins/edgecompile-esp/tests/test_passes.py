@@ -106,13 +106,18 @@ def test_a_clip_that_does_something_is_refused(
 def test_lookups_are_the_hosts(
     graph: Callable[..., ir.Model], rewrite: Callable[..., ir.Model]
 ) -> None:
-    """And their sum; from the first operator that computes, all is the chip's."""
-    body = """(int32[1,4] ids) => (float[1,4,8] y)
-    { a = Gather(table, ids) b = Add(a, row) y = LayerNormalization(b, gain) }"""
+    """And their sum; from the first operator that computes, all is the chip's.
+
+    Even a Gather, if its indices are constant.
+    """
+    body = """(int32[1,4] ids) => (float[1,8] y)
+    { a = Gather(table, ids) b = Add(a, row) c = LayerNormalization(b, gain)
+      y = Gather<axis = 1>(c, first) }"""
     arrays = {"table": np.ones((9, 8), np.float32), "row": np.ones(8, np.float32)}
+    arrays["first"] = np.array(0)
     model = graph(body, opset=20, gain=np.ones(8, np.float32), **arrays)
     after = rewrite(STAGE, flat(model, "edgecompile_esp.weights_rounded"), "place-nodes")
-    assert [place_of(node) for node in after.graph] == ["embed", "embed", "encoder"]
+    assert [place_of(node) for node in after.graph] == ["embed", "embed", "encoder", "encoder"]
 
 
 def test_an_operator_without_a_form_is_named(

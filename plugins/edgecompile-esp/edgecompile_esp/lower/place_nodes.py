@@ -36,7 +36,7 @@ def place_nodes(model: ir.Model) -> ir.Model:
         given = [v for v in node.inputs if v is not None and not v.is_initializer()]
         host = bool(given) and node.op_type not in COMPUTES and own.issuperset(given)
         own |= set(node.outputs) if host else set()
-        if not host and (node.domain or node.op_type not in TAKEN):
+        if not host and not _is_taken(node):
             msg = (
                 f"node '{node.name}' ({node.op_type}) has no 16-bit form in ESP-DL that esp-ppq"
                 " simulates; choose another target for this model"
@@ -45,3 +45,10 @@ def place_nodes(model: ir.Model) -> ir.Model:
         place(node, EMBED if host else ENCODER)
     model.metadata_props[PLACED] = "yes"
     return model
+
+
+def _is_taken(node: ir.Node) -> bool:
+    if node.op_type == "Gather":
+        indices = node.inputs[1]
+        return not node.domain and indices is not None and indices.is_initializer()
+    return not node.domain and node.op_type in TAKEN

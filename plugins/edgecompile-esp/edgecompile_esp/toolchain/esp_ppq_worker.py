@@ -43,9 +43,9 @@ def _compile(folder: Path, artifact: Path) -> dict[str, Any]:
     import esp_ppq.lib
     import onnx
     from esp_ppq.api.espdl_interface import generate_test_value
-    from esp_ppq.parser.espdl.FlatBuffers.Dl import AlignedBytes
+    from esp_ppq.parser.espdl import helper
 
-    AlignedBytes.CreateAlignedBytes = _write_aligned
+    helper.AlignedBytes.CreateAlignedBytes = _write_aligned
     encoder = folder / simulate.ENCODER
     stated = onnx.load(encoder)
     graph, platform = simulate.quantize(encoder)
