@@ -7,6 +7,7 @@ simulation is made anew; EMBED, the tables that the firmware looks up; and the .
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,10 +43,14 @@ WORKER, SIMULATION = HERE / "toolchain" / "esp_ppq_worker.py", HERE / "simulate.
 
 
 def observe(plan: "Plan", target: "Target", model: "ir.Model", feeds: "Iterable[Feed]") -> "Plan":
-    """Return the plan with the range of every tensor of this engine's float form."""
-    from edgecompile.emit import qnn
+    """Return the plan with the range of every tensor of this engine's float form.
 
-    return qnn.observe(plan, target, model, feeds)
+    That of the chip with the most tensors: all chips of a build share what is observed.
+    """
+    from edgecompile.emit import qnn
+    from edgecompile_esp.lower.split_columns import ONE_SCALE
+
+    return qnn.observe(plan, replace(target, chip=(ONE_SCALE,)), model, feeds)
 
 
 def write(
