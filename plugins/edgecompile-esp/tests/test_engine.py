@@ -88,6 +88,12 @@ def test_a_bundle_answers_as_float_does_and_passes_its_own_check(
     assert manifest["accuracy"]["kind"] == "emulated"
     assert manifest["accuracy"]["mean"] > 0.998
     assert "Apache-2.0" in manifest["toolchain"]["licence"]
+    sizes = {name: (bundle / name).stat().st_size for name in ("model.espdl", "embed.onnx")}
+    profile = json.loads((bundle / "profile.json").read_text())
+    (size,) = [
+        n["value"] for n in profile["numbers"] if (n["name"], n["model"]) == ("size", "artifact")
+    ]
+    assert size == sum(sizes.values())
     told = json.loads(call(["inspect", bundle, "--json"]).stdout)
     assert len(told["linears"]) == 12
     assert {row["format"] for row in told["embeddings"]} >= {"int8"}
