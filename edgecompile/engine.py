@@ -99,6 +99,8 @@ class Engine:
     numbers: Callable[[Path], Rows] | None = None
     """What an artifact tells of itself for the profile: the NPU's share."""
     finish: Finish | None = None
+    inspect: Callable[[Path], dict[str, Any]] | None = None
+    """What an artifact holds, where it is no .onnx or .tflite file: as inspect_file tells it."""
 
 
 def read_engine(name: str, module: ModuleType) -> Engine:

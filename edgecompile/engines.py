@@ -67,6 +67,14 @@ def numbers(target: Target, artifact: Path) -> list[dict[str, Any]]:
     return own(artifact) if own else []
 
 
+def inspect(target: Target, artifact: Path) -> dict[str, Any]:
+    """Return what a new artifact holds, without its widths."""
+    from edgecompile.inspect_file import inspect_file
+
+    own = engine(target.engine).inspect
+    return own(artifact) if own else inspect_file(artifact, widths=False)
+
+
 def check_scheme(target: Target, scheme: str) -> None:
     """Say so if a target's engine, or the oldest runtime that its file allows, lacks a scheme."""
     of = engine(target.engine)

@@ -33,6 +33,8 @@ def inspect_file(path: Path, *, widths: bool = True) -> dict[str, Any]:
     A Hugging Face directory of a native family is shown as the graph that is exported from it.
     Without `widths`, those are not searched for: it takes most of the time.
     """
+    if (outside := _ask_outside(path)) is not None:
+        return outside
     tflite = path / "model.tflite" if path.is_dir() else path
     if tflite.suffix == ".tflite" and tflite.is_file():
         from edgecompile.tflite.inspect_tflite import inspect_tflite
@@ -57,6 +59,23 @@ def inspect_file(path: Path, *, widths: bool = True) -> dict[str, Any]:
         "embeddings": _embeddings(model),
         "linears": _linears(model),
     }
+
+
+def _ask_outside(path: Path) -> dict[str, Any] | None:
+    """Return what an outside engine tells of its bundle, or of an artifact in one."""
+    from edgecompile.engines import engine
+    from edgecompile.plugins import packages
+
+    folder = path if path.is_dir() else path.parent
+    if not packages() or path.suffix in (".onnx", ".tflite"):
+        return None
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        name, artifact = str(manifest["engine"]), Path(str(manifest["artifact"])).name
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+    own = engine(name).inspect if name in packages() else None
+    return own(folder / artifact) if own is not None else None
 
 
 def _open(path: Path) -> tuple[Path, ir.Model]:

@@ -27,3 +27,8 @@ for toolchain in ../edgecompile/toolchain/*.toml; do
     if [ ! -f "$left_out" ]; then left_out=no-torch.txt; fi
     compile "$name.in" --overrides "$left_out" -o "$name.txt"
 done
+# The same of plug-ins.
+for toolchain in ../plugins/*/*/toolchain/*.toml; do
+    name="${toolchain%.toml}"
+    compile "$name.in" --overrides no-torch.txt -o "$name.txt"
+done

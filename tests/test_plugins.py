@@ -24,6 +24,11 @@ EMIT = """
 from edgecompile.emit.onnxruntime import PACKAGE, runner, runtime_version, write
 ISAS = ("any",)
 HOW = "by their own runtime"
+
+
+def inspect(artifact):
+    from edgecompile.inspect_file import inspect_file
+    return inspect_file(artifact, widths=False) | {"operators": {"Theirs": 1}}
 """
 LOWER = """
 FORMS = {"attention": ("packed",), "gelu": ("erf",), "linear": ("matmul",)}
@@ -88,6 +93,22 @@ def test_an_outside_engine_builds_its_target(
     assert {step["stage"] for step in manifest["steps"]} >= {"lower/theirs"}
     smoke = [sys.executable, "-I", folder / "smoke.py", "--once"]
     assert subprocess.run(smoke, check=False, capture_output=True).returncode == 0
+    assert json.loads(call(site, "inspect", folder, "--json").stdout)["operators"] == {"Theirs": 1}
+
+
+def test_an_outside_engine_brings_its_compiler(site: Path) -> None:
+    """The toolchain is listed, with its licence, as ours are."""
+    folder = site / "their_engine" / "toolchain"
+    folder.mkdir()
+    (folder / "their_tool.txt").write_text("their-tool==1.0 --hash=sha256:00\n")
+    (folder / "their_tool.toml").write_text(
+        'what = "a compiler"\npackage = "their-tool"\nversion = "1.0"\nlicence = "MIT"\n'
+        'imports = "their_tool"\nmachines = ["z80"]\ndownload_mb = 1\n'
+    )
+    told = call(site, "toolchain", "list").stdout
+    assert "their_tool   their-tool 1.0: cannot be used here: it runs on z80" in told
+    assert "licence: MIT" in told
+    assert "qnn" in told
 
 
 def test_two_packages_of_one_engine_are_one_line(site: Path) -> None:

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from edgecompile.engines import REFERENCE, engine
+from edgecompile.engines import REFERENCE, engine, inspect
 from edgecompile.host import Host, read_host, why_not
-from edgecompile.inspect_file import inspect_file
 from edgecompile.profile import measure_operators as operators
 from edgecompile.profile.choose_feeds import Timed
 from edgecompile.profile.count_rows import count_rows
@@ -56,7 +55,7 @@ def profile_host(
     sizes and counts, and nulls with the reason.
     """
     host = read_host()
-    found = inspect_file(models["artifact"], widths=False)
+    found = inspect(target, models["artifact"])
     fixed = _formats(found) + count_rows(graphs.dense, graphs.model, feeds)
     layers = layers_of(graphs.dense) | layers_of(graphs.model)
     weights = {"weights": weigh_layers(found, layers)}

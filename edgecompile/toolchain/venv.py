@@ -1,7 +1,8 @@
 """Environments of vendor compilers: each one apart, made once from a hash lock in the user's cache.
 
-NAME.txt in this folder is the lock, NAME.toml says what the compiler needs of a host and under
-which licences it comes. Nothing of a vendor's is part of this package.
+NAME.txt in this folder, or in the toolchain/ of an outside engine's package, is the lock; NAME.toml
+beside it says what the compiler needs of a host and under which licences it comes. Nothing of a
+vendor's is part of this package.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from edgecompile.cache_folder import cache_folder
 from edgecompile.errors import FetchError, ToolchainError, UnknownNameError
 from edgecompile.files import write_json
 from edgecompile.licences import licence_of
+from edgecompile.plugins import folder_of, packages
 from edgecompile.tables import fill, read_toml
 from edgecompile.toolchain.call import call
 from edgecompile.toolchain.once import once
@@ -59,15 +61,22 @@ class Toolchain:
 
 def toolchains() -> list[str]:
     """Return the names of all toolchains."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+    return sorted(_files())
+
+
+def _files() -> dict[str, Path]:
+    """Return the file of each toolchain: ours, and those that come with outside engines."""
+    folders = [*(folder_of(engine) / "toolchain" for engine in packages()), FOLDER]
+    return {path.stem: path for folder in folders for path in folder.glob("*.toml")}
 
 
 def read_toolchain(name: str) -> Toolchain:
     """Read one by name."""
-    if name not in toolchains():
+    found = _files()
+    if name not in found:
         kind = "toolchain"
-        raise UnknownNameError(kind, name, toolchains())
-    path = FOLDER / f"{name}.toml"
+        raise UnknownNameError(kind, name, found)
+    path = found[name]
     return fill(Toolchain, read_toml(path), path, given={"name": name})
 
 
@@ -184,7 +193,7 @@ def check_venv(name: str) -> str | None:
 
 
 def _lock(name: str) -> Path:
-    return FOLDER / f"{name}.txt"
+    return _files()[name].with_suffix(".txt")
 
 
 def _numbers(text: str) -> tuple[int, ...]:
