@@ -4,6 +4,7 @@ The Python interface has the command line's shape: `build`, `check`, `verify`, `
 `rebuild`, `diff`, `write_report`. See edgecompile.api.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "build", "check", "diff", "pack", "rebuild", "sign", "verify"]
 __all__ += ["write_report"]
 __version__ = "0.1.0"
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+"""onnxruntime's 1.32 for Linux looks up mobile.events.data.microsoft.com half a minute after it opened
+a session, and keeps a database in ~/.cache/Microsoft. Told before it is imported, it does not."""
 
 
 def __getattr__(name: str) -> Any:

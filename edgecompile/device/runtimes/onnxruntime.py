@@ -1,5 +1,7 @@
 """How onnxruntime opens and runs an artifact: at its default options."""
 
+import os
+
 PACKAGES = ("numpy", "onnxruntime")
 
 
@@ -10,6 +12,7 @@ class Runtime:
 
     def __init__(self):
         """Import it."""
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # 1.32 tells its maker otherwise
         import onnxruntime
 
         self.module, self.version = onnxruntime, onnxruntime.__version__

@@ -1,6 +1,7 @@
 """How Qualcomm's NPU runs an artifact, by onnxruntime-qnn; on a PC, the emulator that it brings."""
 
 import json
+import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +17,7 @@ class Runtime:
 
     def __init__(self):
         """Import both."""
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # 1.32 tells its maker otherwise
         import onnxruntime
         import onnxruntime_qnn
 

@@ -1,6 +1,7 @@
 """How Rockchip's NPU runs an artifact, by rknn-toolkit-lite2; before and behind it, onnxruntime."""
 
 import importlib
+import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +16,7 @@ class Runtime:
 
     def __init__(self):
         """Import both."""
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # 1.32 tells its maker otherwise
         import onnxruntime
         import rknnlite.api
 
