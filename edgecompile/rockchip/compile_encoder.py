@@ -156,6 +156,7 @@ def _keep(place: Path, key: str, *, quantized: bool) -> None:
     others = [path for path in _folders().iterdir() if path.is_dir() and path.name != key[:16]]
     for old in sorted(others, key=lambda path: path.stat().st_mtime)[: 1 - MOST_KEPT]:
         shutil.rmtree(old, ignore_errors=True)
+        old.with_name(f"{old.name}.lock").unlink(missing_ok=True)
 
 
 @contextmanager
