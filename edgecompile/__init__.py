@@ -14,8 +14,8 @@ __all__ = ["__version__", "build", "check", "diff", "pack", "rebuild", "sign", "
 __all__ += ["write_report"]
 __version__ = "0.1.0"
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-"""onnxruntime's 1.32 for Linux looks up mobile.events.data.microsoft.com half a minute after it opened
-a session, and keeps a database in ~/.cache/Microsoft. Told before it is imported, it does not."""
+"""onnxruntime's 1.32 for Linux looks up mobile.events.data.microsoft.com soon after it opened a
+session, and keeps a database in ~/.cache/Microsoft. Told before it is imported, it does not."""
 
 
 def __getattr__(name: str) -> Any:
