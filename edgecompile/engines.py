@@ -114,7 +114,7 @@ def profiles(target: Target) -> list[Target]:
 
 
 def fit_recipe(targets: Iterable[Target], recipe: Recipe) -> Recipe:
-    """Return the recipe with texts as long as every target is built for, unless it says buckets."""
+    """Return the recipe with texts as long as the targets are built for, unless it says buckets."""
     limits = [target.longest for target in targets if target.longest]
     low, high = recipe.shapes.sequence
     if recipe.shapes.buckets or not limits or high <= min(limits):

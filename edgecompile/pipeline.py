@@ -59,18 +59,27 @@ def build(
     if store is not None:
         store.sweep()
     with files.output_folder(output):
-        fitted = engines.fit_recipe(every, recipe)
-        if fitted is not recipe:
-            cut = f"texts are cut at {fitted.shapes.sequence[1]} tokens, as NPUs have fixed shapes"
-            trace.say("warning", f"{cut}; [shapes] buckets says otherwise")
         kept = store if trace.dump is None else None
-        inputs = read_inputs(source, fitted) if kept else read_model_inputs(source)
+        inputs = read_inputs(source, recipe) if kept else read_model_inputs(source)
         cache = Cache(trace, kept, read=not fresh, sound=inputs.unchanged)
-        keys = Keys(source, "", inputs, fitted, every[0])
-        for part in share_parts(keys, cache):
-            for boards in wanted:
+        fits = [_fit(boards, recipe, trace) for boards in wanted]
+        lengths = {fitted.shapes.sequence: fitted for fitted in fits}
+        keys = [Keys(source, "", inputs, fitted, every[0]) for fitted in lengths.values()]
+        for parts in zip(*(share_parts(key, cache) for key in keys), strict=True):
+            part_of = dict(zip(lengths, parts, strict=True))
+            for boards, fitted in zip(wanted, fits, strict=True):
+                part = part_of[fitted.shapes.sequence]
                 shared = part[any(map(engines.rounds_outputs, boards))]
                 folder = output / f"{shared.name}-{boards[0].folder}"
                 with files.staged_folder(folder) as staged:
                     bundle = compile_target(boards, shared, staged, cache)
                 yield replace(bundle, folder=folder)
+
+
+def _fit(boards: Sequence[target.Target], recipe: Recipe, trace: Trace) -> Recipe:
+    """Return the recipe as a target can take it."""
+    fitted = engines.fit_recipe(boards, recipe)
+    if fitted is not recipe:
+        cut = f"{boards[0].name}: texts are cut at {fitted.shapes.sequence[1]} tokens"
+        trace.say("warning", f"{cut}, as NPUs have fixed shapes; [shapes] buckets says otherwise")
+    return fitted
