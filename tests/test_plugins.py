@@ -96,6 +96,23 @@ def test_an_outside_engine_builds_its_target(
     assert json.loads(call(site, "inspect", folder, "--json").stdout)["operators"] == {"Theirs": 1}
 
 
+def test_an_outside_engines_code_counts_as_ours(site: Path) -> None:
+    """Another version of it takes nothing of a finished stage from the cache."""
+    code = "from edgecompile.cache.digest import code_version; print(code_version())"
+    paths = os.pathsep.join([str(site), str(Path(__file__).parents[1])])
+
+    def ask() -> str:
+        return subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+            env={**os.environ, "PYTHONPATH": paths},
+        ).stdout  # fmt: skip
+
+    first = ask()
+    assert ask() == first
+    (site / "their_engine" / "lower" / "passes.py").write_text(PASSES + "# changed\n")
+    assert ask() != first
+
+
 def test_an_outside_engine_brings_its_compiler(site: Path) -> None:
     """The toolchain is listed, with its licence, as ours are."""
     folder = site / "their_engine" / "toolchain"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecompile.files import sha256
+from edgecompile.plugins import folder_of, packages
 
 WHOLE_BYTES = 1 << 28
 """Of one path that a recipe names, so many bytes are hashed; what is beyond counts by its time."""
@@ -36,13 +37,13 @@ def _plain(value: Any) -> Any:
 
 @cache
 def code_version() -> str:
-    """Return the hash of this package's own files: other code may give other results."""
-    root = Path(__file__).parents[1]
+    """Return the hash of this package's files and of outside engines': others may give others."""
     found = hashlib.sha256()
-    for path in sorted(_sources(root)):
-        found.update(f"{os.path.relpath(path, root)}\0".encode())
-        with open(path, "rb") as file:  # noqa: PTH123 - some 300 files: pathlib costs 10 ms
-            found.update(hashlib.sha256(file.read()).digest())
+    for root in (Path(__file__).parents[1], *(folder_of(name) for name in sorted(packages()))):
+        for path in sorted(_sources(root)):
+            found.update(f"{os.path.relpath(path, root)}\0".encode())
+            with open(path, "rb") as file:  # noqa: PTH123 - some 300 files: pathlib costs 10 ms
+                found.update(hashlib.sha256(file.read()).digest())
     return found.hexdigest()
 
 
