@@ -21,6 +21,7 @@ from sentences import CALIBRATION, HELDOUT, feeds, open_minilm
 
 from edgecompile.data.feed import Feed
 from edgecompile.emit import coreml
+from edgecompile.engines import engine
 from edgecompile.evaluate import accuracy
 from edgecompile.pipeline import lower
 from edgecompile.plan import FLOAT
@@ -60,7 +61,8 @@ def main() -> None:
         "edgecompile, int8 weights": ours(lower(model, plan, board)),
         "edgecompile, int8 weights, gptq": ours(lower(model, fitted, board)),
     }
-    print(f"machine: {machine()}; coremltools {coreml.runtime_version()}; emulated\n")
+    version = engine("coreml").runtime_version()
+    print(f"machine: {machine()}; coremltools {version}; emulated\n")
     print(f"  {'':38}{'write s':>9}{'MB':>8}{'mean':>9}{'min':>9}", flush=True)
     rows = {}
     for name, make in makers.items():

@@ -22,6 +22,7 @@ from sentences import CALIBRATION, HELDOUT, feeds, open_minilm
 
 from edgecompile.data.feed import Feed
 from edgecompile.emit import executorch
+from edgecompile.engines import engine
 from edgecompile.evaluate import accuracy
 from edgecompile.pipeline import lower
 from edgecompile.plan import FLOAT
@@ -64,7 +65,7 @@ def main() -> None:
         "edgecompile": ours(lower(model, plan, board)),
         "edgecompile, gptq": ours(lower(model, fitted, board)),
     }
-    version = executorch.runtime_version()
+    version = engine("executorch").runtime_version()
     print(f"machine: {machine()}; executorch {version}; measured, one thread\n")
     print(f"  {'':32}{'write s':>9}{'MB':>8}{'mean':>9}{'min':>9}", flush=True)
     rows: dict[str, dict[str, Any]] = {}

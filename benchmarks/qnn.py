@@ -70,9 +70,8 @@ def main() -> None:
         ),
         "the same, gptq": lambda: _ours(model, outside, fitted, calibration, "accurate"),
     }
-    print(
-        f"machine: {machine()}; onnxruntime-qnn {qnn.runtime_version()}; {board.name}; emulated\n"
-    )
+    version = engines.engine("qnn").runtime_version()
+    print(f"machine: {machine()}; onnxruntime-qnn {version}; {board.name}; emulated\n")
     print(f"  {'':36}{'compile s':>10}{'MB':>8}{'mean':>9}{'min':>9}", flush=True)
     rows = {}
     for name, make in makers.items():

@@ -54,7 +54,8 @@ def main() -> None:
     held = feeds(encoder, HELDOUT, arguments.samples)
     expected = answer(session(lower_float(model)), held)
     plan = _plan(model, calibration)
-    print(f"machine: {machine()}; rknn-toolkit2 {rknn.runtime_version()}; simulated\n")
+    version = engines.engine("rknn").runtime_version()
+    print(f"machine: {machine()}; rknn-toolkit2 {version}; simulated\n")
     print(
         f"  {'':42}{'compile s':>10}{'of CPU':>8}{'MB':>8}{'mean':>9}{'min':>9}{'on NPU':>8}",
         flush=True,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -104,10 +105,40 @@ class Engine:
 
 
 def read_engine(name: str, module: ModuleType) -> Engine:
-    """Return the engine that a module defines: functions by their name, the rest in capitals."""
+    """Return the engine that a module defines: functions by their name, the rest in capitals.
+
+    What answers all feeds at once answers one; a toolchain's version is the runtime's.
+    """
     found: dict[str, Any] = {"name": name}
+    if answer_all := getattr(module, "answer_all", None):
+        found["runner"] = partial(_one_by_one, answer_all)
+    if toolchain := getattr(module, "TOOLCHAIN", ""):
+        found["runtime_version"] = partial(_toolchain_version, toolchain)
     for part in fields(Engine):
         for written in (part.name, part.name.upper()):
             if hasattr(module, written):
                 found[part.name] = getattr(module, written)
     return Engine(**found)
+
+
+def _one_by_one(
+    answer_all: "Callable[[Path, Sequence[Feed]], list[list[FloatArray]]]",
+    artifact: Path,
+    threads: int = 0,
+    *,
+    one_pool: bool = False,
+) -> "Run":
+    del threads, one_pool  # the simulator has its own
+    return lambda feed: answer_all(artifact, [feed])[0]
+
+
+def _toolchain_version(name: str) -> str:
+    """Return a toolchain's version, if this host can run it; ToolchainError says why not."""
+    from edgecompile.errors import ToolchainError
+    from edgecompile.toolchain.venv import read_toolchain, why_unfit
+
+    tool = read_toolchain(name)
+    if reason := why_unfit(tool):
+        msg = f"toolchain {tool.name}: {reason}"
+        raise ToolchainError(msg)
+    return tool.version

@@ -137,25 +137,6 @@ def answer_all(artifact: Path, feeds: "Sequence[Feed]") -> "list[list[FloatArray
             return [[answers[f"{n:06}/{name}"] for name in names] for n in range(len(feeds))]
 
 
-def runner(
-    artifact: Path, threads: int = 0, *, one_pool: bool = False
-) -> "Callable[[Feed], list[FloatArray]]":
-    """Return a function that computes a package's program once."""
-    del threads, one_pool
-    return lambda feed: answer_all(artifact, [feed])[0]
-
-
-def runtime_version() -> str:
-    """Return the version of coremltools that the toolchain has, if this host can run it."""
-    from edgecompile.toolchain.venv import read_toolchain, why_unfit
-
-    tool = read_toolchain(TOOLCHAIN)
-    if reason := why_unfit(tool):
-        msg = f"toolchain {tool.name}: {reason}"
-        raise ToolchainError(msg)
-    return tool.version
-
-
 def finish(
     names: list[str], board: "Target", folder: Path, say: "Callable[[str, str], None]"
 ) -> tuple[list[str], list[dict[str, Any]], dict[str, Any]]:

@@ -177,17 +177,6 @@ def runner(
     return lambda feed: execute(artifact, [feed], threads=threads)["answers"][0]
 
 
-def runtime_version() -> str:
-    """Return the version of the runtime that the toolchain has, if this host can run it."""
-    from edgecompile.toolchain.venv import read_toolchain, why_unfit
-
-    tool = read_toolchain(TOOLCHAIN)
-    if reason := why_unfit(tool):
-        msg = f"toolchain {tool.name}: {reason}"
-        raise ToolchainError(msg)
-    return tool.version
-
-
 def describe(artifact: Path) -> dict[str, Any]:
     """Return what a program holds: calls of XNNPACK, kernels of ExecuTorch's own, metadata."""
     return execute(artifact, [])

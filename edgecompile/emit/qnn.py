@@ -5,7 +5,7 @@ is left to a CPU. onnxruntime-qnn compiles and emulates, in an environment of it
 """
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,25 +167,6 @@ def answer_all(artifact: Path, feeds: "Sequence[Feed]") -> "list[list[FloatArray
     from edgecompile.qualcomm.answer_feeds import answer_feeds
 
     return answer_feeds(artifact, feeds)
-
-
-def runner(
-    artifact: Path, threads: int = 0, *, one_pool: bool = False
-) -> "Callable[[Feed], list[FloatArray]]":
-    """Return a function that runs an artifact once, in the emulator."""
-    del threads, one_pool
-    return lambda feed: answer_all(artifact, [feed])[0]
-
-
-def runtime_version() -> str:
-    """Return the version of the runtime that the toolchain has, if this host can run it."""
-    from edgecompile.toolchain.venv import read_toolchain, why_unfit
-
-    tool = read_toolchain(TOOLCHAIN)
-    if reason := why_unfit(tool):
-        msg = f"toolchain {tool.name}: {reason}"
-        raise ToolchainError(msg)
-    return tool.version
 
 
 def numbers(artifact: Path) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgecompile.errors import DataError, ToolchainError, UnsupportedError
+from edgecompile.errors import DataError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -186,25 +186,6 @@ def answer_all(artifact: Path, feeds: "Sequence[Feed]") -> "list[list[FloatArray
         return [list(answers.values()) for answers in opened(feeds)]
     except FeedError as error:
         raise DataError(str(error)) from error
-
-
-def runner(
-    artifact: Path, threads: int = 0, *, one_pool: bool = False
-) -> "Callable[[Feed], list[FloatArray]]":
-    """Return a function that runs an artifact once, in the simulator."""
-    del threads, one_pool
-    return lambda feed: answer_all(artifact, [feed])[0]
-
-
-def runtime_version() -> str:
-    """Return the version of the compiler and simulator, if this host can run it."""
-    from edgecompile.toolchain.venv import read_toolchain, why_unfit
-
-    tool = read_toolchain(TOOLCHAIN)
-    if reason := why_unfit(tool):
-        msg = f"toolchain {tool.name}: {reason}"
-        raise ToolchainError(msg)
-    return tool.version
 
 
 def finish(

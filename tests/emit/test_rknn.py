@@ -14,6 +14,7 @@ import pytest
 from edgecompile import pipeline
 from edgecompile.cache_folder import cache_folder
 from edgecompile.emit import rknn
+from edgecompile.engines import engine
 from edgecompile.errors import DataError, GateError, ToolchainError, UnsupportedError
 from edgecompile.export.read_model import find_source
 from edgecompile.prepare import prepare
@@ -142,12 +143,12 @@ def test_what_the_simulator_has_not_compiled_it_does_not_run(
     artifact = bundle.folder / bundle.manifest["artifact"]
     ids = np.ones((1, 40), np.int64)
     with pytest.raises(DataError, match=r"\[1, 40\]: the artifact takes \[1, 32\]"):
-        rknn.runner(artifact)(dict.fromkeys(INPUTS, ids))
+        engine("rknn").runner(artifact)(dict.fromkeys(INPUTS, ids))
     encoder = bundle.folder / "encoder.rknn"
     encoder.write_bytes(encoder.read_bytes() + b"\0")
     short = dict.fromkeys(INPUTS, ids[:, :8])
     with pytest.raises(ToolchainError, match="build the bundle again"):
-        rknn.runner(artifact)(short)
+        engine("rknn").runner(artifact)(short)
 
 
 @pytest.mark.slow

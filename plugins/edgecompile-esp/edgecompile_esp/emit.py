@@ -148,14 +148,6 @@ def answer_all(artifact: Path, feeds: "Sequence[Feed]") -> "list[list[FloatArray
             ]
 
 
-def runner(
-    artifact: Path, threads: int = 0, *, one_pool: bool = False
-) -> "Callable[[Feed], list[FloatArray]]":
-    """Return a function that runs an artifact once, in the simulation."""
-    del threads, one_pool
-    return lambda feed: answer_all(artifact, [feed])[0]
-
-
 def finish(
     names: list[str], board: "Target", folder: Path, say: Callable[[str, str], None]
 ) -> tuple[list[str], list[dict[str, Any]], dict[str, Any]]:
@@ -207,14 +199,3 @@ def _linears(encoder: Path) -> list[dict[str, Any]]:
         kind = "int8 weight, int16 activation, int16 output"
         rows.append({"name": name, "shape": shape, "format": kind, "why": ""})
     return rows
-
-
-def runtime_version() -> str:
-    """Return the version of esp-ppq that the toolchain has, if this host can run it."""
-    from edgecompile.toolchain.venv import read_toolchain, why_unfit
-
-    tool = read_toolchain(TOOLCHAIN)
-    if reason := why_unfit(tool):
-        msg = f"toolchain {tool.name}: {reason}"
-        raise ToolchainError(msg)
-    return tool.version
