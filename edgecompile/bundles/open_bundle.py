@@ -45,12 +45,14 @@ def _unpack(path: Path, scratch: Path) -> Path:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             top = _check(path, members)
-            (scratch / top).mkdir()
             for member in members:
                 target = scratch / member.filename
+                target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(member) as source, target.open("xb") as file:
                     shutil.copyfileobj(source, file, 1 << 20)
                 target.chmod(0o755 if target.name == SMOKE else 0o644)
+    except (FileExistsError, NotADirectoryError):
+        _refuse(path, "holds a file that is a folder too")
     except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
         _refuse(path, f"is no .zip, or a damaged one ({error})")
     return scratch / top

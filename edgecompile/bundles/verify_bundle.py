@@ -5,7 +5,7 @@ no build wrote is refused too, as Python would import a numpy.py that lies besid
 """
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from edgecompile.bundles.open_bundle import open_bundle
 from edgecompile.bundles.read_bundle import read_bundle
@@ -43,9 +43,12 @@ def verify_bundle(place: Path, key: str | Path | None = None) -> Verified:
         signed = check_signature(folder, key)
         bundle = read_bundle(folder)
         names = {MANIFEST, *bundle.manifest["files"]}
-        beside = {SIGNATURE, MEASURED}
-        for path in sorted(folder.iterdir()):
-            if path.name not in names | beside or path.is_symlink() or not path.is_file():
-                msg = f"{folder / printable(path.name)}: is none of the bundle's files; remove it"
+        files = names | {SIGNATURE, MEASURED}
+        folders = {str(parent) for name in names for parent in PurePosixPath(name).parents}
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(folder).as_posix()
+            known = name in folders if path.is_dir() else name in files and path.is_file()
+            if path.is_symlink() or not known:
+                msg = f"{folder / printable(name)}: is none of the bundle's files; remove it"
                 raise BundleError(msg)
         return Verified(bundle.name, len(names), signed)

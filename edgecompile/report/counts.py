@@ -61,7 +61,7 @@ def rows_of(numbers: Sequence[Number]) -> Iterator[tuple[str, str, str]]:
     for number in before:
         if number["name"] == "instructions":
             yield "float: instructions", f"{number['value'] / 1e6:.1f} M", str(number["kind"])
-        elif number["kind"] == "modelled":
+        elif number["name"] == "latency" and number["kind"] == "modelled":
             what, much, kind = _time(number)
             yield f"float: {what}", much, kind
 

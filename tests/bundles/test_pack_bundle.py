@@ -86,7 +86,9 @@ def link() -> zipfile.ZipInfo:
     [
         (lambda z: z.writestr("m/../../outside", ""), "no file of one plain folder"),
         (lambda z: z.writestr("/etc/passwd", ""), "no file of one plain folder"),
-        (lambda z: z.writestr("m/deep/file", ""), "no file of one plain folder"),
+        (lambda z: z.writestr("m/deep/../file", ""), "no file of one plain folder"),
+        (lambda z: z.writestr("m//file", ""), "no file of one plain folder"),
+        (lambda z: [z.writestr(n, "") for n in ("m/a", "m/a/b")], "a file that is a folder too"),
         (lambda z: z.writestr("file", ""), "no file of one plain folder"),
         (lambda z: [z.writestr(n, "") for n in ("m/a", "n/a")], "no file of one plain folder"),
         (lambda z: [z.writestr("m/a", t) for t in ("1", "2")], "holds a file twice"),

@@ -1,9 +1,11 @@
 """`verify`: nothing missing, nothing changed, nothing added."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from edgecompile.bundles.pack_bundle import pack_bundle
 from edgecompile.bundles.verify_bundle import verify_bundle
 from edgecompile.errors import BundleError
 
@@ -28,6 +30,20 @@ def test_a_file_that_no_build_wrote_is_refused(bundle: Path) -> None:
         path.unlink()
     (bundle / "__pycache__").mkdir()
     with pytest.raises(BundleError, match="__pycache__: is none of the bundle's files"):
+        verify_bundle(bundle)
+
+
+def test_a_folder_within_is_verified_too(bundle: Path, reseal: Callable[..., None]) -> None:
+    """A Core ML package is one: its files are named, another beside them is refused."""
+    inner = bundle / "model.mlpackage" / "Data"
+    inner.mkdir(parents=True)
+    (inner / "weights.bin").write_bytes(b"1")
+    name = "model.mlpackage/Data/weights.bin"
+    reseal(bundle, manifest=lambda table: table["files"].update({name: ""}))
+    assert verify_bundle(bundle).files
+    assert verify_bundle(pack_bundle(bundle)).files
+    (inner / "more.bin").touch()
+    with pytest.raises(BundleError, match=r"Data/more\.bin: is none of the bundle's files"):
         verify_bundle(bundle)
 
 

@@ -36,7 +36,8 @@ def _numbers() -> list[dict[str, Any]]:
     rows = [MEASURED | row for row in rows]
     modelled = {"kind": "modelled", "how": "latency times watts"}
     for model, joules in (("float", 0.26), ("artifact", 0.1)):
-        row = {"name": "energy", "unit": "J", "value": joules, "model": model, "sequence": 128}
+        row = {"name": "energy", "unit": "J", "value": joules, "model": model}
+        row |= {"sequence": 128, "threads": 1}
         rows.append(modelled | row | {"low": 0.7 * joules, "high": 1.4 * joules})
         row = {"name": "carbon_1000", "unit": "g CO2e", "value": joules * 0.04, "model": model}
         row |= {"sequence": 128, "low": joules * 0.02, "high": joules * 0.06}

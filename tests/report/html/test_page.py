@@ -48,8 +48,8 @@ def test_the_verdict_is_first_and_all_charts_are_there(shown: Make) -> None:
     assert html.index("Both gates hold") < html.index("Before and after") < html.index("<svg")
     charts = [dict(a)["aria-label"] or "" for tag, a in tags(html) if tag == "svg"]
     for words in (
-        "diagonal", "int8 alone", "1 thread", "2 threads", "kind of layer", "layer and format",
-        "pruning", "Energy", "Carbon",
+        "diagonal", "int8 alone", "length, 1 thread", "length, 2 threads", "kind of layer",
+        "layer and format", "pruning", "Energy", "Carbon",
     ):  # fmt: skip
         assert sum(words in chart for chart in charts) == 1, (words, charts)
     for text in (
