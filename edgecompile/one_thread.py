@@ -18,6 +18,7 @@ def in_one_order(build: Callable[P, Iterator[T]]) -> Callable[P, Iterator[T]]:
 
     @functools.wraps(build)
     def limited(*positional: P.args, **named: P.kwargs) -> Iterator[T]:
+        import numpy  # noqa: F401, ICN001 - a BLAS that is not loaded cannot be told
         from threadpoolctl import threadpool_limits
 
         with threadpool_limits(limits=1, user_api="blas"):
