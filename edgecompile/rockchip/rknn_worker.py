@@ -25,13 +25,15 @@ TENSORS = "quantize_parameters:"
 LOWEST_GELU = -3.5
 """Gelu(-3.5) is -0.0008: nothing below it needs steps of its own. MiniLM's mean gains 0.0007."""
 TUNABLES = "GLIBC_TUNABLES"
-ZEROS = "glibc.malloc.perturb=255:glibc.malloc.tcache_count=0"
-"""Memory is given filled with the complement of 255, also what was in use by this thread before."""
+ZEROS = "glibc.malloc.perturb=255"
+"""Memory is given filled with the complement of 255."""
+REUSED = ":glibc.malloc.tcache_count=0"
+"""Also what was in use by this thread before. In float16 the compiler crashes with it (RK3588)."""
 
 
 def work(request: dict[str, Any]) -> dict[str, Any]:
     """Do what a request says."""
-    clear_memory()
+    clear_memory(ZEROS + REUSED * bool(request["calibration"]))
     leave_out_torch()
     try:
         return do(request)
@@ -52,14 +54,14 @@ def do(request: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def clear_memory() -> None:
+def clear_memory(tunables: str) -> None:
     """Let malloc give zeros: the compiler writes memory into its file that it never set.
 
     Without it no two compilations are the same, and files hold pieces of this process. glibc reads
     the setting at its start only, so this process starts anew.
     """
-    if os.environ.get(TUNABLES) != ZEROS:
-        os.execve(sys.executable, sys.orig_argv, os.environ | {TUNABLES: ZEROS})  # noqa: S606
+    if os.environ.get(TUNABLES) != tunables:
+        os.execve(sys.executable, sys.orig_argv, os.environ | {TUNABLES: tunables})  # noqa: S606
 
 
 def leave_out_torch() -> None:
