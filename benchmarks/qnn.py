@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
+from litert import plan_for
 from running import machine, options, save
 from sentences import CALIBRATION, HELDOUT, feeds, open_minilm
 
@@ -26,19 +27,16 @@ from edgecompile.data.feed import Feed
 from edgecompile.emit import onnxruntime, qnn
 from edgecompile.evaluate import accuracy
 from edgecompile.facts import CHIP
-from edgecompile.graph import linears
 from edgecompile.lower.qnn.convert_gelu import convert_gelu
 from edgecompile.lower.qnn.fix_shapes import fix_shapes
 from edgecompile.passes import passes_of, run
 from edgecompile.pipeline import lower
 from edgecompile.plan import Plan
 from edgecompile.qualcomm.answer_feeds import TABLES
-from edgecompile.quantize.decide_plan import decide_plan
 from edgecompile.quantize.observe_hessians import observe_hessians
-from edgecompile.quantize.observe_ranges import observe_ranges
 from edgecompile.session import answer, session
 from edgecompile.stages import lower_float
-from edgecompile.target import REFERENCE, Target, load
+from edgecompile.target import Target, load
 
 LENGTH, CALIBRATE = 128, 32
 
@@ -53,7 +51,7 @@ def main() -> None:
     held = feeds(encoder, HELDOUT, arguments.samples)
     expected = answer(session(lower_float(model)), held)
     board = replace(load("snapdragon-8-elite"), lengths=(LENGTH,))
-    plan = _plan(model, calibration)
+    plan = plan_for(model, calibration)
     fitted = observe_hessians(lower_float(model), plan, calibration)
     makers: dict[str, Callable[[], ir.Model]] = {
         "onnxruntime's QNN quantizer, a8w8": lambda: _naive(model, board, calibration, bits=8),
@@ -86,12 +84,6 @@ def main() -> None:
             flush=True,
         )
     save(arguments.json, {"machine": machine(), "kind": "emulated", "variants": rows})
-
-
-def _plan(model: ir.Model, calibration: list[Feed]) -> Plan:
-    apart = Plan(kept_float={linear.name: "" for linear in linears(model.graph)})
-    seen = observe_ranges(lower(model, apart, REFERENCE), calibration, outputs=True)
-    return decide_plan(model, seen, outputs=True)
 
 
 def _ours(

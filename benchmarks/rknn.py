@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from litert import plan_for
 from running import machine, options, save
 from sentences import CALIBRATION, HELDOUT, feeds, open_minilm
 
@@ -26,15 +27,12 @@ from edgecompile.data.feed import Feed
 from edgecompile.emit import rknn
 from edgecompile.evaluate import accuracy
 from edgecompile.facts import PROFILE, SAMPLES
-from edgecompile.graph import linears
 from edgecompile.pipeline import lower
 from edgecompile.plan import FLOAT, Plan
-from edgecompile.quantize.decide_plan import decide_plan
-from edgecompile.quantize.observe_ranges import observe_ranges
 from edgecompile.rockchip.finish_bundle import finish_bundle
 from edgecompile.session import answer, session
 from edgecompile.stages import lower_float
-from edgecompile.target import REFERENCE, Target, load
+from edgecompile.target import Target, load
 
 LENGTH, CALIBRATE = 128, 32
 TARGETS = ("rk3588-npu", "rk3576-npu", "rk3566-npu")
@@ -53,7 +51,7 @@ def main() -> None:
     calibration = feeds(encoder, CALIBRATION, CALIBRATE)
     held = feeds(encoder, HELDOUT, arguments.samples)
     expected = answer(session(lower_float(model)), held)
-    plan = _plan(model, calibration)
+    plan = plan_for(model, calibration)
     version = engines.engine("rknn").runtime_version()
     print(f"machine: {machine()}; rknn-toolkit2 {version}; simulated\n")
     print(
@@ -74,12 +72,6 @@ def main() -> None:
             for line in row.get("said", []):
                 print(f"      {line}", flush=True)
     save(arguments.json, {"machine": machine(), "kind": "emulated", "variants": rows})
-
-
-def _plan(model: ir.Model, calibration: list[Feed]) -> Plan:
-    apart = Plan(kept_float={linear.name: "" for linear in linears(model.graph)})
-    seen = observe_ranges(lower(model, apart, REFERENCE), calibration, outputs=True)
-    return decide_plan(model, seen, outputs=True)
 
 
 def _lowered(

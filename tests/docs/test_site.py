@@ -1,10 +1,8 @@
 """The pages in a real Chromium: nothing is fetched, they fit, a screen reader can read them."""
 
 import importlib.util
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,19 +34,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return place
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """Start Debian's Chromium, or skip where there is none."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        pytest.skip("there is no Chromium here: apt-get install chromium")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 def test_the_reference_is_made_of_the_code(site: Path) -> None:

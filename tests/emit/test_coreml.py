@@ -6,9 +6,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 
 from edgecompile import pipeline
@@ -112,29 +112,22 @@ def test_without_rounding_it_is_float16(checkpoint: Callable[..., Path], tmp_pat
 
 @pytest.mark.slow
 @needs_toolchain
-def test_an_operator_without_a_form_is_named(tmp_path: Path) -> None:
+def test_an_operator_without_a_form_is_named(tmp_path: Path, odd: Path) -> None:
     """One line; nothing is written."""
-    text = """<ir_version: 10, opset_import: ["": 21]> agraph (float[b,32] x) => (float[b,32] y)
-    { h = MatMul(x, w) z = Shrink<lambd = 0.5>(h) y = MatMul(z, w) }"""
-    model = onnx.parser.parse_model(text)
-    weight = np.random.default_rng(0).normal(size=(32, 32)).astype(np.float32) / 6
-    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
-    onnx.save(model, tmp_path / "odd.onnx")
     wishes = Recipe(calibration=CalibrationTable(data="random", samples=16))
     with pytest.raises(UnsupportedError, match=r"\(Shrink\) has no Core ML form; choose another"):
-        build(tmp_path / "odd.onnx", tmp_path / "dist", wishes)
+        build(odd, tmp_path / "dist", wishes)
     assert not (tmp_path / "dist").exists()
 
 
 @pytest.mark.slow
 @needs_toolchain
-def test_smoke_on_linux_asks_for_a_mac(checkpoint: Callable[..., Path], tmp_path: Path) -> None:
+def test_smoke_on_linux_asks_for_a_mac(
+    checkpoint: Callable[..., Path], tmp_path: Path, smoke: Callable[..., Any]
+) -> None:
     """Exit code 1 and one line; it does not pretend."""
     bundle, _ = build(checkpoint(), tmp_path / "dist")
-    python = venv.venv_folder("coreml") / "bin" / "python"
-    done = subprocess.run(
-        [python, "-I", bundle.folder / "smoke.py"], capture_output=True, text=True, check=False
-    )
+    done = smoke("coreml", bundle.folder)
     assert done.returncode == 1
     assert "run this on a Mac" in done.stdout.splitlines()[-1]
 

@@ -1,12 +1,11 @@
 """ExecuTorch programs: XNNPACK takes every Linear in int8, and their own runtime executes them."""
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 
 from edgecompile import pipeline
@@ -32,7 +31,7 @@ def build(model: Path, output: Path, recipe: Recipe = RECIPE) -> pipeline.Bundle
 @needs_toolchain
 @pytest.mark.parametrize("family", ["bert", "distilbert"])
 def test_a_bundle_is_int8_and_passes_its_own_check(
-    family: str, checkpoint: Callable[..., Path], tmp_path: Path
+    family: str, checkpoint: Callable[..., Path], tmp_path: Path, smoke: Callable[..., Any]
 ) -> None:
     """No Linear is float; smoke.py runs it in ExecuTorch's runtime, at any length."""
     model = checkpoint(family, sentence_transformers=True, vocab_size=200)
@@ -45,10 +44,7 @@ def test_a_bundle_is_int8_and_passes_its_own_check(
     shown = inspect_file(bundle.folder)
     assert {row["format"].split()[0] for row in shown["linears"]} == {"int8"}
     assert [row["format"] for row in shown["embeddings"]] == ["int8"]
-    python = venv.venv_folder("executorch") / "bin" / "python"
-    done = subprocess.run(
-        [python, "-I", bundle.folder / "smoke.py"], capture_output=True, text=True, check=False
-    )
+    done = smoke("executorch", bundle.folder)
     assert done.returncode == 0, done.stdout + done.stderr
     measured = json.loads((bundle.folder / "measured.json").read_text())
     built = bundle.manifest["golden"]["mean"]
@@ -85,15 +81,9 @@ def test_a_text_longer_than_the_program_is_one_line(
 
 @pytest.mark.slow
 @needs_toolchain
-def test_an_operator_without_a_form_is_named(tmp_path: Path) -> None:
+def test_an_operator_without_a_form_is_named(tmp_path: Path, odd: Path) -> None:
     """One line; nothing is written."""
-    text = """<ir_version: 10, opset_import: ["": 21]> agraph (float[b,32] x) => (float[b,32] y)
-    { h = MatMul(x, w) z = Shrink<lambd = 0.5>(h) y = MatMul(z, w) }"""
-    model = onnx.parser.parse_model(text)
-    weight = np.random.default_rng(0).normal(size=(32, 32)).astype(np.float32) / 6
-    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
-    onnx.save(model, tmp_path / "odd.onnx")
     wishes = Recipe(calibration=CalibrationTable(data="random", samples=16))
     with pytest.raises(UnsupportedError, match=r"\(Shrink\) has no ExecuTorch form"):
-        build(tmp_path / "odd.onnx", tmp_path / "dist", wishes)
+        build(odd, tmp_path / "dist", wishes)
     assert not (tmp_path / "dist").exists()

@@ -1,13 +1,10 @@
 """Qualcomm's own compiler and emulator take what is written, whole, and answer as float does."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import onnx
 import pytest
 
@@ -41,7 +38,11 @@ def build(model: Path, output: Path, recipe: Recipe = RECIPE) -> pipeline.Bundle
     [("bert", "accurate"), ("bert", "fast"), ("distilbert", "accurate"), ("roberta", "accurate")],
 )
 def test_a_bundle_is_one_node_and_passes_its_own_check(
-    family: str, profile: str, checkpoint: Callable[..., Path], tmp_path: Path
+    family: str,
+    profile: str,
+    checkpoint: Callable[..., Path],
+    tmp_path: Path,
+    smoke: Callable[..., Any],
 ) -> None:
     """The emulator judged it; smoke.py runs it again and times nothing: it is no device."""
     wishes = Recipe(
@@ -59,10 +60,7 @@ def test_a_bundle_is_one_node_and_passes_its_own_check(
     rows = {(row["name"], row["model"]): row["value"] for row in bundle.profile["numbers"]}
     assert rows["npu_share_ops", "artifact"] == 1.0
     assert rows["size", "artifact"] > (bundle.folder / "model.onnx.bin").stat().st_size
-    python = venv.venv_folder("qnn") / "bin" / "python"
-    done = subprocess.run(
-        [python, "-I", bundle.folder / "smoke.py"], capture_output=True, text=True, check=False
-    )
+    done = smoke("qnn", bundle.folder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "not measured: this machine emulates the NPU" in done.stdout
     assert json.loads((bundle.folder / "measured.json").read_text())["latency"] == []
@@ -71,7 +69,10 @@ def test_a_bundle_is_one_node_and_passes_its_own_check(
 @pytest.mark.slow
 @needs_toolchain
 def test_tables_may_stay_on_the_host(
-    checkpoint: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    smoke: Callable[..., Any],
 ) -> None:
     """By the target's form: the NPU reads what the CPU looked up, smoke.py runs both as one."""
     text = target.path_of("snapdragon-8-gen-3").read_text(encoding="utf-8")
@@ -91,10 +92,7 @@ def test_tables_may_stay_on_the_host(
         (bundle.folder / f"{name}").stat().st_size for name in ("tables.onnx", "model.onnx.bin")
     ]
     assert rows["size", "artifact"] > sum(sizes)
-    python = venv.venv_folder("qnn") / "bin" / "python"
-    done = subprocess.run(
-        [python, "-I", bundle.folder / "smoke.py"], capture_output=True, text=True, check=False
-    )
+    done = smoke("qnn", bundle.folder)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -111,19 +109,11 @@ def test_the_same_input_gives_the_same_binary(
 
 @pytest.mark.slow
 @needs_toolchain
-def test_an_operator_that_the_npu_does_not_take_is_named(
-    tmp_path: Path,
-) -> None:
+def test_an_operator_that_the_npu_does_not_take_is_named(tmp_path: Path, odd: Path) -> None:
     """Strict mode refuses it; another compilation says which it is."""
-    text = """<ir_version: 10, opset_import: ["": 21]> agraph (float[b,32] x) => (float[b,32] y)
-    { h = MatMul(x, w) z = Shrink<lambd = 0.5>(h) y = MatMul(z, w) }"""
-    model = onnx.parser.parse_model(text)
-    weight = np.random.default_rng(0).normal(size=(32, 32)).astype(np.float32) / 6
-    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
-    onnx.save(model, tmp_path / "odd.onnx")
     wishes = Recipe(calibration=CalibrationTable(data="random", samples=16))
     with pytest.raises(UnsupportedError, match=r"does not take '.*' \(Shrink\).*choose another"):
-        build(tmp_path / "odd.onnx", tmp_path / "dist", wishes)
+        build(odd, tmp_path / "dist", wishes)
     assert not (tmp_path / "dist").exists()
 
 
@@ -153,18 +143,10 @@ def test_below_the_gate_there_is_no_ladder(checkpoint: Callable[..., Path], tmp_
 
 
 def test_without_toolchain_and_network_nothing_starts(
-    checkpoint: Callable[..., Path], tmp_path: Path
+    tmp_path: Path, build_offline: Callable[..., Any]
 ) -> None:
     """One line with the command, exit code 1, before the model is read; nothing written."""
-    environment = {
-        **os.environ, "EDGECOMPILE_CACHE": str(tmp_path / "cache"), "PIP_CONFIG_FILE": "/dev/null",
-        "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0", "PIP_NO_CACHE_DIR": "1",
-    }  # fmt: skip
-    command = [sys.executable, "-m", "edgecompile", "build", checkpoint(), "-t", "qcs8550"]
-    done = subprocess.run(
-        [*command, "-o", tmp_path / "dist"],
-        capture_output=True, text=True, check=False, env=environment,
-    )  # fmt: skip
+    done = build_offline("qcs8550")
     assert done.returncode == 1
     assert "edgecompile toolchain install qnn" in done.stderr.splitlines()[-1]
     assert not (tmp_path / "dist").exists()

@@ -6,13 +6,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 
 from edgecompile import pipeline
 from edgecompile.cache_folder import cache_folder
+from edgecompile.device import run_parts
 from edgecompile.emit import rknn
 from edgecompile.engines import engine
 from edgecompile.errors import DataError, GateError, ToolchainError, UnsupportedError
@@ -171,17 +172,11 @@ def test_a_profile_below_the_gate_gives_way_to_the_next(
 
 @pytest.mark.slow
 @needs_toolchain
-def test_an_operator_that_the_npu_does_not_take_is_named(tmp_path: Path) -> None:
+def test_an_operator_that_the_npu_does_not_take_is_named(tmp_path: Path, odd: Path) -> None:
     """The vendor would run it on the CPU without a word; nothing is written."""
-    text = """<ir_version: 10, opset_import: ["": 19]> agraph (float[1,32] x) => (float[1,32] y)
-    { h = MatMul(x, w) z = Shrink<lambd = 0.5>(h) y = MatMul(z, w) }"""
-    model = onnx.parser.parse_model(text)
-    weight = np.random.default_rng(0).normal(size=(32, 32)).astype(np.float32) / 6
-    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
-    onnx.save(model, tmp_path / "odd.onnx")
     wishes = Recipe(calibration=CalibrationTable(data="random", samples=16))
     with pytest.raises(UnsupportedError, match=r"does not take '.*' \(Shrink\)") as caught:
-        build(tmp_path / "odd.onnx", tmp_path / "dist", wishes)
+        build(odd, tmp_path / "dist", wishes)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "dist").exists()
 
@@ -211,19 +206,10 @@ def test_a_compiler_that_hangs_is_one_line_and_leaves_nothing(
 
 
 def test_without_toolchain_and_network_nothing_starts(
-    checkpoint: Callable[..., Path], tmp_path: Path
+    tmp_path: Path, build_offline: Callable[..., Any]
 ) -> None:
     """One line with the command, exit code 1, before the model is read; nothing written."""
-    environment = {
-        **os.environ, "EDGECOMPILE_CACHE": str(tmp_path / "cache"), "PIP_CONFIG_FILE": "/dev/null",
-        "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0", "PIP_NO_CACHE_DIR": "1",
-        "PIP_FIND_LINKS": "",
-    }  # fmt: skip
-    command = [sys.executable, "-m", "edgecompile", "build", checkpoint(), "-t", "rk3576-npu"]
-    done = subprocess.run(
-        [*command, "-o", tmp_path / "dist"],
-        capture_output=True, text=True, check=False, env=environment,
-    )  # fmt: skip
+    done = build_offline("rk3576-npu")
     assert done.returncode == 1
     assert "edgecompile toolchain install rknn" in done.stderr.splitlines()[-1]
     assert not (tmp_path / "dist").exists()
@@ -234,5 +220,5 @@ def test_bundles_hold_what_smoke_py_imports() -> None:
     code = (
         "import sys; sys.modules['edgecompile'] = None; sys.path.insert(0, '.'); import run_parts"
     )
-    folder = Path(compile_encoder.__file__).parent
+    folder = Path(run_parts.__file__).parent
     subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
