@@ -44,9 +44,9 @@ def fill_bundle(
     from edgecompile.emit import bundle as bundles
 
     board, tried = artifact.board, artifact.tried
-    profile = profile_target(board, prepared, folder / tried.names[0], trace)
-    profile["numbers"] += engines.numbers(board, folder / tried.names[0])
-    _count_all(profile, [folder / name for name in tried.names])
+    files = [folder / name for name in tried.names]
+    profile = profile_target(board, prepared, files, trace)
+    profile["numbers"] += engines.numbers(board, files[0])
     made, compiled = _finish(board, tried.names, folder, profile, trace)
     _check_size(board, prepared, folder, made)
     golden, expected = prepared.data.golden, prepared.expected
@@ -112,13 +112,6 @@ def _manifest(artifact: Artifact, prepared: Prepared, kept: slice) -> dict[str, 
         **({"pruning": dict(prepared.pruning)} if prepared.pruning else {}),
         "quantization": {**_plan_table(prepared.model, tried.plan), **artifact.climbed},
     }
-
-
-def _count_all(profile: Mapping[str, Any], files: Sequence[Path]) -> None:
-    """Let an artifact's size be that of all its files, the device's programs left out."""
-    for row in profile["numbers"]:
-        if (row["name"], row["model"]) == ("size", "artifact"):
-            row["value"] = sum(file.stat().st_size for file in files if file.suffix != ".py")
 
 
 def _finish(

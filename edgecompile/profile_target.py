@@ -1,6 +1,6 @@
 """Time a target's artifact against the dense model, where this computer can run both."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 
 def profile_target(
-    board: Target, prepared: Prepared, artifact: Path, trace: Trace
+    board: Target, prepared: Prepared, artifact: Sequence[Path], trace: Trace
 ) -> dict[str, Any]:
-    """Time the artifact against the dense model in the form in which other tools export it."""
+    """Time the artifact against the dense model in the form in which other tools export it.
+
+    `artifact` are its files, the one to load first.
+    """
     from edgecompile.emit import onnxruntime
     from edgecompile.energy.energy_numbers import with_energy
     from edgecompile.host import read_host, why_not
@@ -29,9 +32,9 @@ def profile_target(
     trace.say("profile", f"{board.name}: {doing}")
     with scratch_folder() as scratch:
         plain = run_stage("lower/exchange", prepared.dense, {}, None)
-        (name, *_) = onnxruntime.write(plain, scratch, {}, one_file_bytes=0)
+        names = onnxruntime.write(plain, scratch, {}, one_file_bytes=0)
         feeds = timed_feeds(prepared)
-        models = {"float": scratch / name, "artifact": artifact}
+        models = {"float": [scratch / name for name in names], "artifact": artifact}
         graphs = Graphs(prepared.dense, prepared.model)
         profile = profile_host(board, models, graphs, feeds, prepared.recipe.profile.repeats)
     wishes = prepared.recipe.profile

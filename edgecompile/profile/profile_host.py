@@ -18,7 +18,7 @@ from edgecompile.profile.count_rows import count_rows
 from edgecompile.profile.latency_rows import latency_rows, noise_warning
 from edgecompile.profile.measure_latency import Case, Request, measure_latency
 from edgecompile.profile.measure_memory import measure_memory
-from edgecompile.profile.quantize_dynamic import model_bytes, quantize_dynamic
+from edgecompile.profile.quantize_dynamic import quantize_dynamic
 from edgecompile.profile.read_profile import SCHEMA
 from edgecompile.profile.source_layers import layers_of
 from edgecompile.profile.weigh_layers import weigh_layers
@@ -44,18 +44,19 @@ class Graphs:
 
 def profile_host(
     target: Target,
-    models: Mapping[str, Path],
+    models: Mapping[str, Sequence[Path]],
     graphs: Graphs,
     feeds: Sequence[Timed],
     repeats: int,
 ) -> dict[str, Any]:
-    """Profile the "float" model and the "artifact" on feeds.
+    """Profile the "float" model and the "artifact", of each all files, the one to load first.
 
     Each number has its unit, its kind and how it was got. A target that this host cannot run gets
     sizes and counts, and nulls with the reason.
     """
     host = read_host()
-    found = inspect(target, models["artifact"])
+    loaded = {name: files[0] for name, files in models.items()}
+    found = inspect(target, loaded["artifact"])
     fixed = _formats(found) + count_rows(graphs.dense, graphs.model, feeds)
     layers = layers_of(graphs.dense) | layers_of(graphs.model)
     weights = {"weights": weigh_layers(found, layers)}
@@ -69,13 +70,13 @@ def profile_host(
         engines = {"artifact": target.engine}
         largest = max(cases, key=lambda c: c.sequence)
         with ThreadPoolExecutor(1) as aside:  # nothing is timed yet
-            memory = aside.submit(_memory, models, engines, largest)
-            failure = quantize_dynamic(models["float"], peer)
+            memory = aside.submit(_memory, loaded, engines, largest)
+            failure = quantize_dynamic(loaded["float"], peer)
             rows = memory.result()
         if failure is None:
             rows += _memory({"dynamic_int8": peer}, engines, largest)
-            models = {**models, "dynamic_int8": peer}
-        paths = {name: str(path) for name, path in models.items()}
+            models = {**models, "dynamic_int8": [peer]}
+        paths = {name: str(files[0]) for name, files in models.items()}
         numbers = _sizes(models) + fixed + rows
         timed = [
             latency
@@ -100,17 +101,18 @@ def _save(timed: Timed, file: Path) -> Case:
     return Case(timed.sequence, str(file), timed.phase)
 
 
-def _sizes(models: Mapping[str, Path]) -> list[Number]:
+def _sizes(models: Mapping[str, Sequence[Path]]) -> list[Number]:
+    """Return the bytes of each model's files; the device's programs are none."""
     return [
         {
             "name": "size",
-            "value": model_bytes(path),
+            "value": sum(file.stat().st_size for file in files if file.suffix != ".py"),
             "unit": "bytes",
             "kind": "measured",
             "how": "size of the model's files",
             "model": name,
         }
-        for name, path in models.items()
+        for name, files in models.items()
     ]
 
 
