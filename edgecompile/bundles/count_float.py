@@ -1,6 +1,5 @@
 """Count the float model on a bundle's emulated board: what an inference cost before compression."""
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from edgecompile.emit.bundle import runtime_file
 from edgecompile.emulate.userland import Userland
 from edgecompile.errors import UnsupportedError
 from edgecompile.latency.estimate_latency import find_bound, latency_numbers
+from edgecompile.scratch import scratch_folder
 from edgecompile.target import Target
 
 ENGINE = "onnxruntime"
@@ -44,10 +44,10 @@ def count_float(
     feed, sequence = largest_golden(bundle.folder / str(bundle.manifest["golden"]["file"]))
     plain = run_stage("lower/exchange", float_model(source, Trace(say)), {}, None)
     say("emulate", f"{board.name}: counting the float model on a {board.cpu.name}")
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
-        (name, *_) = onnxruntime.write(plain, Path(scratch), {}, one_file_bytes=0)
+    with scratch_folder() as scratch:
+        (name, *_) = onnxruntime.write(plain, scratch, {}, one_file_bytes=0)
         counted = count_artifact(
-            userland, board.cpu, ENGINE, Path(scratch) / name, feed, runtime=runtime_file(ENGINE)
+            userland, board.cpu, ENGINE, scratch / name, feed, runtime=runtime_file(ENGINE)
         )
     how = f"float, one inference under qemu {userland.qemu_version} as {board.cpu.name}"
     numbers: list[dict[str, Any]] = [*emulated_numbers(counted, how, sequence)]

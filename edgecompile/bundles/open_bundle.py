@@ -6,7 +6,6 @@ the folder that it is unpacked to.
 
 import shutil
 import stat
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import NoReturn
 from edgecompile.bundles.read_bundle import MOST_FILES, NAME
 from edgecompile.emit.bundle import SMOKE
 from edgecompile.errors import BundleError
+from edgecompile.scratch import scratch_folder
 
 UNPACK = "unpack it yourself and give the folder"
 ENCRYPTED = 1
@@ -31,9 +31,9 @@ def open_bundle(place: Path) -> Iterator[Path]:
     if not place.is_file():
         yield place
         return
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
+    with scratch_folder() as scratch:
         try:
-            yield _unpack(place, Path(scratch))
+            yield _unpack(place, scratch)
         except BundleError as error:
             msg = str(error).replace(f"{scratch}/", f"{place}: ")
             raise type(error)(msg) from error

@@ -1,6 +1,5 @@
 """`edgecompile rebuild`: build a bundle again from what its manifest records, and compare."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from edgecompile.files import MANIFEST
 from edgecompile.origin import versions
 from edgecompile.report.sbom import SBOM
 from edgecompile.reproducible import reproducible_files, reproducible_hash
+from edgecompile.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from edgecompile.pipeline import Trace
@@ -71,9 +71,9 @@ def rebuild(place: Path, model: Path | None, folder: Path, trace: "Trace") -> Re
     source = find_source(model or recipe.path(recipe.model.source))
     check_target(was, path)
     check_inputs(was, source, recipe)
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
+    with scratch_folder() as scratch:
         target = str(was["target"])
-        built = build(source.path, [target], Path(scratch), recipe, trace)
+        built = build(source.path, [target], scratch, recipe, trace)
         part = was.get("part", "")
         now = next((b.manifest for b in built if b.manifest["part"] == part), None)
     if now is None:

@@ -32,8 +32,8 @@ def open_parts(
     `encode` takes the encoder's inputs of each feed in their order, and gives its outputs.
     """
     about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-    embed = _Host(onnxruntime, folder / EMBED, threads)
-    pool = _Host(onnxruntime, folder / POOL, threads) if (folder / POOL).is_file() else None
+    embed = Host(onnxruntime, folder / EMBED, threads)
+    pool = Host(onnxruntime, folder / POOL, threads) if (folder / POOL).is_file() else None
 
     def run(feeds: "Sequence[Feed]") -> "list[dict[str, Array]]":
         known = [embed.run(embed.fit(feed)) for feed in feeds]
@@ -53,7 +53,7 @@ def _named(about: Mapping[str, Any], arrays: "Sequence[Array]") -> "dict[str, Ar
 
 
 def _finish(
-    about: Mapping[str, Any], pool: "_Host | None", feed: "Feed", known: "dict[str, Array]"
+    about: Mapping[str, Any], pool: "Host | None", feed: "Feed", known: "dict[str, Array]"
 ) -> "dict[str, Array]":
     if pool is not None:
         known = known | pool.run(pool.fit(feed) | known)
@@ -64,10 +64,11 @@ def _finish(
     }
 
 
-class _Host:
+class Host:
     """An .onnx file that runs on the host."""
 
     def __init__(self, onnxruntime: Any, path: Path, threads: int) -> None:
+        """Open it; 0 threads = all."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
@@ -80,7 +81,7 @@ class _Host:
     def fit(self, feed: "Feed") -> "dict[str, Array]":
         """Return what this part reads of a feed, padded with zeros to the fixed shapes."""
         return {
-            name: _pad(name, feed, shape).astype("int32" if "int32" in kind else "float32")
+            name: pad(name, feed, shape).astype("int32" if "int32" in kind else "float32")
             for name, (shape, kind) in self.wanted.items()
             if name in feed
         }
@@ -91,7 +92,8 @@ class _Host:
         return dict(zip(self.names, self.session.run(self.names, given), strict=True))
 
 
-def _pad(name: str, feed: "Feed", shape: Sequence[int]) -> "Array":
+def pad(name: str, feed: "Feed", shape: Sequence[int]) -> "Array":
+    """Return an input in a fixed shape, zeros behind; FeedError where it does not fit."""
     array = feed[name]
     pairs = list(zip(shape, array.shape, strict=False))
     if (

@@ -5,14 +5,15 @@ package itself, read back from disk: its own operators and stored weights, compu
 `smoke.py` runs it with Core ML on a Mac. Batch 1, one length, texts padded.
 """
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgecompile.errors import ToolchainError, UnsupportedError, WorkerError
+from edgecompile.errors import ToolchainError
+from edgecompile.scratch import scratch_folder
+from edgecompile.toolchain.ask import FEEDS, ask, read_answers, write_feeds
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -44,7 +45,8 @@ JUDGES = 16
 WRITE_LIMIT_S, RUN_LIMIT_S = 600.0, 1800.0
 NO_FORM = "has no Core ML form"
 """What the worker says of an operator that it does not know."""
-WORKERS = Path(__file__).parents[1] / "coreml"
+HERE = Path(__file__).parents[1] / "coreml"
+WRITE_WORKER, RUN_WORKER = HERE / "write_worker.py", HERE / "run_worker.py"
 
 
 def write(
@@ -58,27 +60,20 @@ def write(
     Raises UnsupportedError where an operator has no form, ToolchainError where what lies on disk
     is not what was asked for.
     """
-    from edgecompile.facts import CHIP, TEXT_AXES
-    from edgecompile.toolchain.graph_file import write_graph
+    from edgecompile.chip import chip_of
+    from edgecompile.facts import TEXT_AXES
+    from edgecompile.toolchain.graph_file import refusals_named, write_graph
 
     del one_file_bytes
-    chip = dict(part.split("=", 1) for part in model.metadata_props.get(CHIP, "").split())
     stated = {**metadata, TEXT_AXES: model.metadata_props.get(TEXT_AXES, "{}")}
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
-        place = Path(scratch)
+    with scratch_folder() as place:
         write_graph(model, place)
         request = {
             "package": str((folder / PACKAGE_FOLDER).absolute()),
-            "minimum": chip.get("minimum", "iOS16"), "metadata": stated,
+            "minimum": chip_of(model).get("minimum", "iOS16"), "metadata": stated,
         }  # fmt: skip
-        try:
-            promised = _work("write_worker.py", request, place, WRITE_LIMIT_S)
-        except WorkerError as error:
-            if NO_FORM in str(error):
-                what = str(error).partition("NotImplementedError: ")[2].partition(NO_FORM)[0]
-                msg = f"coreml: {what}{NO_FORM}; choose another target for this model"
-                raise UnsupportedError(msg) from error
-            raise
+        with refusals_named("coreml", NO_FORM):
+            promised = ask(TOOLCHAIN, WRITE_WORKER, request, place, time_limit_s=WRITE_LIMIT_S)
     _check(folder / ARTIFACT, model, promised["operators"])
     return [ARTIFACT, *(n for n in _files(folder) if n != ARTIFACT)]
 
@@ -107,34 +102,27 @@ def _check(artifact: Path, model: "ir.Model", promised: Mapping[str, int]) -> No
         raise ToolchainError(msg)
 
 
-def _work(worker: str, request: Mapping[str, Any], place: Path, time_limit_s: float) -> Any:
-    """Let the toolchain's Python do a request; a build has installed it by now."""
-    from edgecompile.toolchain.venv import open_venv
-    from edgecompile.toolchain.worker import run_worker
-
-    python = open_venv(TOOLCHAIN, lambda _stage, _line: None)
-    return run_worker(python, WORKERS / worker, request, place, time_limit_s=time_limit_s)
-
-
 def describe(artifact: Path) -> dict[str, Any]:
     """Return what a package holds: operators, bytes by type, Linears, inputs, outputs, metadata."""
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
-        request = {"package": str(artifact.absolute().parent), "feeds": ""}
-        found: dict[str, Any] = _work("run_worker.py", request, Path(scratch), RUN_LIMIT_S)
-        return found
+    return _run(artifact, [])[0]
 
 
 def answer_all(artifact: Path, feeds: "Sequence[Feed]") -> "list[list[FloatArray]]":
     """Return what the package's own program gives, computed with numpy."""
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
-        place = Path(scratch)
-        arrays = {f"{n:06}/{name}": a for n, feed in enumerate(feeds) for name, a in feed.items()}
-        np.savez(place / "feeds.npz", **arrays)  # type: ignore[arg-type]
-        request = {"package": str(artifact.absolute().parent), "feeds": "feeds.npz"}
-        found = _work("run_worker.py", request, place, RUN_LIMIT_S)
-        names = [value["name"] for value in found["outputs"]]
-        with np.load(place / "answers.npz", allow_pickle=False) as answers:
-            return [[answers[f"{n:06}/{name}"] for name in names] for n in range(len(feeds))]
+    found, answers = _run(artifact, feeds)
+    names = [value["name"] for value in found["outputs"]]
+    return [[row[name] for name in names] for row in answers]
+
+
+def _run(
+    artifact: Path, feeds: "Sequence[Feed]"
+) -> "tuple[dict[str, Any], list[dict[str, FloatArray]]]":
+    """Return what a package holds, and its answers to feeds."""
+    with scratch_folder() as place:
+        write_feeds(feeds, place)
+        request = {"package": str(artifact.absolute().parent), "feeds": FEEDS if feeds else ""}
+        found = ask(TOOLCHAIN, RUN_WORKER, request, place, time_limit_s=RUN_LIMIT_S)
+        return found, read_answers(place) if feeds else []
 
 
 def finish(
@@ -143,14 +131,10 @@ def finish(
     """Say what was not executed; return the files, rows for the profile, a table of the package."""
     say("warning", f"{board.name}: {NOT_EXECUTED}")
     found = describe(folder / names[0])
-    size = sum((folder / name).stat().st_size for name in names)
-    row = {"model": "artifact", "unit": "bytes", "kind": "measured"}
     unknown = {"value": None, "unit": "share", "kind": None, "model": "artifact"}
     how = "not known here: Core ML places operators on the device"
-    shares = [{"name": f"npu_share_{what}", **unknown, "how": how} for what in ("ops", "macs")]
     rows: list[dict[str, Any]] = [
-        {"name": "size", "value": size, "how": "size of the package's files", **row},
-        *shares,
+        {"name": f"npu_share_{what}", **unknown, "how": how} for what in ("ops", "macs")
     ]
     told = {key: found[key] for key in ("version", "operators", "inputs", "outputs")}
     return names, rows, {"executed": False, "why_not": NOT_EXECUTED, **told}

@@ -6,14 +6,14 @@ the longest of [shapes] sequence.
 """
 
 import json
-import tempfile
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from edgecompile.errors import ToolchainError, UnsupportedError, WorkerError
+from edgecompile.errors import ToolchainError
+from edgecompile.scratch import scratch_folder
+from edgecompile.toolchain.ask import FEEDS, ask, read_answers, write_feeds
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -42,7 +42,8 @@ METADATA, INPUTS = "edgecompile", "edgecompile.inputs"
 """The method that tells what the artifact says of itself; inputs and their types, in order."""
 READERS = ("MatMul", "Gather")
 """What reads weights that are rounded."""
-WORKERS = Path(__file__).parents[1] / "executorch"
+HERE = Path(__file__).parents[1] / "executorch"
+WRITE_WORKER, RUN_WORKER = HERE / "write_worker.py", HERE / "run_worker.py"
 
 
 def write(
@@ -57,7 +58,7 @@ def write(
     take every Linear in the precision that it was given.
     """
     from edgecompile.facts import LENGTHS
-    from edgecompile.toolchain.graph_file import write_graph
+    from edgecompile.toolchain.graph_file import refusals_named, write_graph
 
     del one_file_bytes
     types = {str(v.name): v.dtype.numpy().name for v in model.graph.inputs if v.dtype is not None}
@@ -67,20 +68,20 @@ def write(
     about["edgecompile.weights"] = json.dumps(weights)
     longest = int(model.metadata_props.get(LENGTHS) or 0)
     about["edgecompile.longest"] = str(longest)
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
-        place = Path(scratch)
+    with scratch_folder() as place:
         write_graph(model, place)
         request = {"program": ARTIFACT, "metadata": about, "longest": longest}
-        try:
-            told = _work("write_worker.py", request, place, WRITE_LIMIT_S)
-        except WorkerError as error:
-            if NO_FORM in str(error):
-                what = str(error).partition("NotImplementedError: ")[2].partition(NO_FORM)[0]
-                msg = f"executorch: {what}{NO_FORM}; choose another target for this model"
-                raise UnsupportedError(msg) from error
-            raise
+        with refusals_named("executorch", NO_FORM):
+            told = ask(
+                TOOLCHAIN,
+                WRITE_WORKER,
+                request,
+                place,
+                time_limit_s=WRITE_LIMIT_S,
+                memory_limit_bytes=MEMORY_LIMIT_BYTES,
+            )
         _check(place / ARTIFACT, told, weights["linears"])
-        (folder / ARTIFACT).write_bytes((place / ARTIFACT).read_bytes())
+        shutil.copyfile(place / ARTIFACT, folder / ARTIFACT)
     return [ARTIFACT]
 
 
@@ -121,22 +122,6 @@ def _check(program: Path, told: Mapping[str, Any], linears: Sequence[Mapping[str
         raise ToolchainError(msg)
 
 
-def _work(worker: str, request: Mapping[str, Any], place: Path, time_limit_s: float) -> Any:
-    """Let the toolchain's Python do a request; a build has installed it by now."""
-    from edgecompile.toolchain.venv import open_venv
-    from edgecompile.toolchain.worker import run_worker
-
-    python = open_venv(TOOLCHAIN, lambda _stage, _line: None)
-    return run_worker(
-        python,
-        WORKERS / worker,
-        request,
-        place,
-        time_limit_s=time_limit_s,
-        memory_limit_bytes=MEMORY_LIMIT_BYTES,
-    )
-
-
 def execute(
     artifact: Path, feeds: "Sequence[Feed]", repeats: int = 0, threads: int = 0
 ) -> dict[str, Any]:
@@ -144,23 +129,22 @@ def execute(
 
     Each feed is run `repeats` times more, which are timed; 0 threads = ExecuTorch's own choice.
     """
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
-        place = Path(scratch)
-        arrays = {f"{n:06}/{name}": a for n, feed in enumerate(feeds) for name, a in feed.items()}
-        np.savez(place / "feeds.npz", **arrays)  # type: ignore[arg-type]
+    with scratch_folder() as place:
+        write_feeds(feeds, place)
         request = {
-            "program": str(artifact.absolute()), "feeds": "feeds.npz" if feeds else "",
+            "program": str(artifact.absolute()), "feeds": FEEDS if feeds else "",
             "repeats": repeats, "threads": threads,
         }  # fmt: skip
-        told: dict[str, Any] = _work("run_worker.py", request, place, RUN_LIMIT_S)
-        count = len(json.loads(told["metadata"]["edgecompile.outputs"]))
-        told["answers"] = []
-        if feeds:
-            with np.load(place / "answers.npz", allow_pickle=False) as found:
-                told["answers"] = [
-                    [found[f"{n:06}/{place}"] for place in range(count)] for n in range(len(feeds))
-                ]
-        return told
+        told: dict[str, Any] = ask(
+            TOOLCHAIN,
+            RUN_WORKER,
+            request,
+            place,
+            time_limit_s=RUN_LIMIT_S,
+            memory_limit_bytes=MEMORY_LIMIT_BYTES,
+        )
+        answers = read_answers(place) if feeds else []
+        return {**told, "answers": [list(row.values()) for row in answers]}
 
 
 def answer_all(artifact: Path, feeds: "Sequence[Feed]") -> "list[list[FloatArray]]":

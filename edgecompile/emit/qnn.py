@@ -59,8 +59,9 @@ def write(
     Raises UnsupportedError where the HTP does not take an operator, ToolchainError where the
     compiler fails, or its artifact is not what it should be.
     """
+    from edgecompile.chip import chip_of
     from edgecompile.emit import onnxruntime
-    from edgecompile.facts import CHIP, TEXT_AXES
+    from edgecompile.facts import TEXT_AXES
     from edgecompile.placement import EMBED, ENCODER, cut_part, place_of
     from edgecompile.qualcomm.answer_feeds import TABLES, work
     from edgecompile.toolchain.worker import LOG
@@ -72,8 +73,9 @@ def write(
     with scratch_folder() as place:
         (source, *_) = onnxruntime.write(inner, place, {})
         (place / "out").mkdir()
-        chip = dict(part.split("=", 1) for part in model.metadata_props.get(CHIP, "").split())
-        request = {"do": "compile", "model": source, "artifact": f"out/{ARTIFACT}", "chip": chip}
+        request = {
+            "do": "compile", "model": source, "artifact": f"out/{ARTIFACT}", "chip": chip_of(model),
+        }  # fmt: skip
         try:
             work(request, place, COMPILE_LIMIT_S)
         except WorkerError as error:

@@ -9,13 +9,14 @@ throughout. Nothing runs on the CPU but what the target's file knows that its NP
 
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgecompile.chip import chip_of
 from edgecompile.errors import DataError, UnsupportedError
+from edgecompile.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -73,10 +74,10 @@ def write(
     Raises UnsupportedError where the NPU does not take an operator, ToolchainError where the
     compiler fails, or its artifact is not what it should be.
     """
+    from edgecompile.device import run_parts
     from edgecompile.facts import PROFILE, TEXT_AXES
     from edgecompile.graph import sizes
     from edgecompile.placement import EMBED, ENCODER, POOL, cut_part
-    from edgecompile.rockchip import run_parts
     from edgecompile.rockchip.compile_encoder import compile_encoder
     from edgecompile.rockchip.finish_bundle import describe
 
@@ -88,8 +89,8 @@ def write(
     encoder = parts[ENCODER]
     samples = _samples(model, encoder, parts[EMBED])
     wish = _wish(model, encoder, quantized=bool(samples))
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
-        file = Path(scratch) / _save(encoder, Path(scratch), "encoder.onnx", {})
+    with scratch_folder() as scratch:
+        file = scratch / _save(encoder, scratch, "encoder.onnx", {})
         report = compile_encoder(file, wish, samples, folder)
     _check_places(report, chip_of(model).get(ON_CPU, "").split(","))
     axes = json.loads(model.metadata_props.get(TEXT_AXES, "{}"))
@@ -105,13 +106,6 @@ def write(
     program = Path(run_parts.__file__)
     shutil.copyfile(program, folder / program.name)
     return [*names, run_parts.ENCODER, run_parts.ABOUT, program.name]
-
-
-def chip_of(model: "ir.Model") -> dict[str, str]:
-    """Return what the target's file says of the chip."""
-    from edgecompile.facts import CHIP
-
-    return dict(part.split("=", 1) for part in model.metadata_props.get(CHIP, "").split())
 
 
 def _check_places(report: "Report", known: "Sequence[str]") -> None:
@@ -130,12 +124,12 @@ def _save(model: "ir.Model", folder: Path, name: str, metadata: Mapping[str, str
     """Write a part as an .onnx file."""
     from edgecompile.emit import onnxruntime
 
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
-        (made, *more) = onnxruntime.write(model, Path(scratch), metadata)
+    with scratch_folder() as scratch:
+        (made, *more) = onnxruntime.write(model, scratch, metadata)
         if more:
             msg = f"{name} has more than 2 GB: its tables are too large for a board"
             raise UnsupportedError(msg)
-        shutil.copyfile(Path(scratch) / made, folder / name)
+        shutil.copyfile(scratch / made, folder / name)
     return name
 
 
@@ -175,8 +169,8 @@ def answer_all(artifact: Path, feeds: "Sequence[Feed]") -> "list[list[FloatArray
     """Return the simulator's answers, outputs in the artifact's order."""
     import onnxruntime as ort
 
+    from edgecompile.device.run_parts import ABOUT, ENCODER, FeedError, open_parts
     from edgecompile.rockchip.compile_encoder import Wish, simulate
-    from edgecompile.rockchip.run_parts import ABOUT, ENCODER, FeedError, open_parts
 
     folder = artifact.parent
     about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgecompile.device.run_parts import FeedError, Host, pad
 from edgecompile.errors import DataError
 from edgecompile.scratch import scratch_folder
+from edgecompile.toolchain.ask import ANSWERS, FEEDS, ask, read_answers, write_feeds
 
 if TYPE_CHECKING:
     from edgecompile.data.feed import Feed
     from edgecompile.graph import FloatArray
 
-TOOLCHAIN, TABLES, MASK = "qnn", "tables.onnx", "attention_mask"
+TOOLCHAIN, TABLES = "qnn", "tables.onnx"
+WORKER = Path(__file__).with_name("worker.py")
 EMULATE_LIMIT_S = 3600.0
 MEMORY_LIMIT_BYTES = 32 << 30
 """Of address space: the libraries reserve more than they use."""
@@ -31,27 +34,23 @@ def answer_feeds(artifact: Path, feeds: "Sequence[Feed]") -> "list[list[FloatArr
     stated = {entry.key: entry.value for entry in model.metadata_props}
     axes: dict[str, int] = json.loads(stated.get(TEXT_AXES, "{}"))
     shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.input}
-    known = _look_up(artifact.parent / TABLES, feeds)
+    outputs = [value.name for value in graph.output]
     with scratch_folder() as place:
-        arrays = {
-            f"{number:06}/{name}": pad(name, feed, shape)
-            for number, feed in enumerate(known)
-            for name, shape in shapes.items()
-        }
-        np.savez(place / "feeds.npz", **arrays)  # type: ignore[arg-type]
+        try:
+            known = [{n: pad(n, feed, s) for n, s in shapes.items()}
+                     for feed in _look_up(artifact.parent / TABLES, feeds)]  # fmt: skip
+        except FeedError as error:
+            raise DataError(str(error)) from error
+        write_feeds(known, place)
         request = {
-            "do": "run", "artifact": str(artifact.absolute()), "feeds": "feeds.npz",
-            "answers": "answers.npz", "outputs": [v.name for v in graph.output],
+            "do": "run", "artifact": str(artifact.absolute()), "feeds": FEEDS,
+            "answers": ANSWERS, "outputs": outputs,
         }  # fmt: skip
         work(request, place, EMULATE_LIMIT_S)
-        with np.load(place / "answers.npz", allow_pickle=False) as found:
-            return [
-                [
-                    _cut(found[f"{number:06}/{value.name}"], axes.get(value.name), feed)
-                    for value in graph.output
-                ]
-                for number, feed in enumerate(feeds)
-            ]
+        return [
+            [_cut(row[name], axes.get(name), feed) for name in outputs]
+            for feed, row in zip(feeds, read_answers(place), strict=True)
+        ]
 
 
 def _look_up(tables: Path, feeds: "Sequence[Feed]") -> "Sequence[Feed]":
@@ -60,34 +59,20 @@ def _look_up(tables: Path, feeds: "Sequence[Feed]") -> "Sequence[Feed]":
         return feeds
     import onnxruntime as ort
 
-    from edgecompile.session import session_options
-
-    session = ort.InferenceSession(tables, session_options(threads=0))
-    wanted = {value.name: value.shape for value in session.get_inputs()}
-    names = [value.name for value in session.get_outputs()]
-    found = []
-    for feed in feeds:
-        given = {name: pad(name, feed, shape) for name, shape in wanted.items()}
-        given = {
-            value.name: given[value.name].astype(np.int32 if "int32" in value.type else np.float32)
-            for value in session.get_inputs()
-        }
-        found.append({**feed, **dict(zip(names, session.run(names, given), strict=True))})
-    return found
+    host = Host(ort, tables, 0)
+    return [{**feed, **host.run(host.fit(feed))} for feed in feeds]
 
 
-def pad(name: str, feed: "Feed", shape: Sequence[int]) -> "FloatArray":
-    """Return an input in the artifact's shape, zeros behind; DataError where it does not fit."""
-    array = feed[name]
-    if array.shape[:1] != tuple(shape[:1]) or any(
-        n > s for n, s in zip(array.shape, shape, strict=True)
-    ):
-        msg = f"input '{name}' is {list(array.shape)}: the artifact takes {list(shape)}"
-        raise DataError(msg)
-    if list(array.shape) != list(shape) and MASK not in feed:
-        msg = f"input '{name}' cannot be padded to {list(shape)}: the model has no {MASK}"
-        raise DataError(msg)
-    return np.pad(array, [(0, s - n) for n, s in zip(array.shape, shape, strict=True)])
+def work(request: Mapping[str, Any], place: Path, time_limit_s: float) -> None:
+    """Let the toolchain's Python do a request."""
+    ask(
+        TOOLCHAIN,
+        WORKER,
+        request,
+        place,
+        time_limit_s=time_limit_s,
+        memory_limit_bytes=MEMORY_LIMIT_BYTES,
+    )
 
 
 def _cut(array: "FloatArray", axis: int | None, feed: "Feed") -> "FloatArray":
@@ -96,22 +81,3 @@ def _cut(array: "FloatArray", axis: int | None, feed: "Feed") -> "FloatArray":
         return array
     length = max(given.shape[1] for given in feed.values() if given.ndim == 2)
     return np.take(array, np.arange(length), axis=axis)
-
-
-WORKER = Path(__file__).with_name("worker.py")
-
-
-def work(request: Mapping[str, Any], place: Path, time_limit_s: float) -> None:
-    """Let the toolchain's Python do a request; a build has installed it by now."""
-    from edgecompile.toolchain.venv import open_venv
-    from edgecompile.toolchain.worker import run_worker
-
-    python = open_venv(TOOLCHAIN, lambda _stage, _line: None)
-    run_worker(
-        python,
-        WORKER,
-        request,
-        place,
-        time_limit_s=time_limit_s,
-        memory_limit_bytes=MEMORY_LIMIT_BYTES,
-    )

@@ -5,20 +5,20 @@ hash: it runs nothing else.
 """
 
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from edgecompile.cache_folder import cache_folder
+from edgecompile.device.run_parts import ENCODER
 from edgecompile.errors import ToolchainError
 from edgecompile.files import sha256
 from edgecompile.rockchip.read_log import Report, read_log
-from edgecompile.rockchip.run_parts import ENCODER
+from edgecompile.rows_file import write_rows
+from edgecompile.scratch import scratch_folder
+from edgecompile.toolchain.ask import ANSWERS, FEEDS, ask, read_answers, write_feeds
 from edgecompile.toolchain.once import once
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ TOOLCHAIN = "rknn"
 WORKER = Path(__file__).parent / "rknn_worker.py"
 COMPILE_LIMIT_S, SIMULATE_LIMIT_S = 900.0, 3600.0
 MEMORY_LIMIT_BYTES = 16 << 30
-MODEL, SAMPLES, FEEDS, ANSWERS = "encoder.onnx", "calibration.npz", "feeds.npz", "answers.npz"
+MODEL, SAMPLES = "encoder.onnx", "calibration.npz"
 KEPT = ("encoder.onnx", "encoder.model", "encoder.data", "encoder.quantization.cfg")
 """What the worker leaves, and builds from: the float graph where it is all there is."""
 MOST_KEPT = 4
@@ -70,11 +70,10 @@ def compile_encoder(
     """
     from edgecompile.toolchain.worker import LOG
 
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
-        place = Path(scratch)
+    with scratch_folder() as place:
         shutil.copyfile(model, place / MODEL)
         if wish.quantized:
-            _save(place / SAMPLES, wish.inputs, samples)
+            write_rows(place / SAMPLES, _named(wish.inputs, samples))
         _work({"do": "compile", **wish.request}, place, COMPILE_LIMIT_S)
         made = place / ENCODER
         if not made.is_file() or not made.stat().st_size:
@@ -100,44 +99,33 @@ def simulate(
     It builds the file anew, so a recompilation is compared too: the bytes must be the same.
     """
     key = sha256(artifact)
-    with _kept(key) as kept, tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
-        place = Path(scratch)
+    with _kept(key) as kept, scratch_folder() as place:
         for path in kept.iterdir():
             shutil.copyfile(path, place / path.name)
-        _save(place / FEEDS, wish.inputs, feeds)
+        write_feeds(_named(wish.inputs, feeds), place)
         asked = {"do": "run", "feeds": FEEDS, "answers": ANSWERS, **wish.request}
         _work(asked, place, SIMULATE_LIMIT_S)
         if sha256(place / ENCODER) != key:
             msg = f"rknn: {artifact.name} compiled twice is not the same file twice"
             raise ToolchainError(msg)
-        with np.load(place / ANSWERS, allow_pickle=False) as found:
-            return [_of(found, f"{number:06}/") for number in range(len(feeds))]
+        return [list(row.values()) for row in read_answers(place)]
 
 
-def _of(found: Mapping[str, "FloatArray"], prefix: str) -> "list[FloatArray]":
-    keys = [key for key in found if key.startswith(prefix)]
-    return [found[key] for key in sorted(keys, key=lambda key: int(key.removeprefix(prefix)))]
-
-
-def _save(path: Path, names: Sequence[str], samples: "Sequence[Sequence[FloatArray]]") -> None:
-    arrays = {
-        f"{number:06}/{name}": array
-        for number, sample in enumerate(samples)
-        for name, array in zip(names, sample, strict=True)
-    }
-    np.savez(path, **arrays)  # type: ignore[arg-type]
+def _named(
+    names: Sequence[str], samples: "Sequence[Sequence[FloatArray]]"
+) -> "list[dict[str, FloatArray]]":
+    return [dict(zip(names, sample, strict=True)) for sample in samples]
 
 
 def _work(request: Mapping[str, Any], place: Path, time_limit_s: float) -> None:
-    """Let the toolchain's Python do a request; a build has installed it by now."""
-    from edgecompile.toolchain.venv import open_venv
-    from edgecompile.toolchain.worker import run_worker
-
-    python = open_venv(TOOLCHAIN, lambda _stage, _line: None)
-    run_worker(
-        python, WORKER, request, place,
-        time_limit_s=time_limit_s, memory_limit_bytes=MEMORY_LIMIT_BYTES,
-    )  # fmt: skip
+    ask(
+        TOOLCHAIN,
+        WORKER,
+        request,
+        place,
+        time_limit_s=time_limit_s,
+        memory_limit_bytes=MEMORY_LIMIT_BYTES,
+    )
 
 
 def _folders() -> Path:

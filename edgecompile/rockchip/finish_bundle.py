@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgecompile.device.run_parts import ABOUT
 from edgecompile.rockchip.read_log import Operator, Report, products
-from edgecompile.rockchip.run_parts import ABOUT
 from edgecompile.target import Target
 
 COMPILER = "rknn-toolkit2 2.5.0"

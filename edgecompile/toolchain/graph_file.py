@@ -7,13 +7,15 @@ ARRAYS  an .npz of the initializers, by name
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from edgecompile.errors import UnsupportedError
+from edgecompile.errors import UnsupportedError, WorkerError
 from edgecompile.graph import weight_array
 
 GRAPH, ARRAYS = "graph.json", "arrays.npz"
@@ -30,6 +32,19 @@ def write_graph(model: ir.Model, folder: Path) -> None:
     (folder / GRAPH).write_text(json.dumps(table), encoding="utf-8")
     arrays = {str(name): weight_array(value) for name, value in graph.initializers.items()}
     np.savez(folder / ARRAYS, **arrays)  # type: ignore[arg-type]
+
+
+@contextmanager
+def refusals_named(engine: str, no_form: str) -> Iterator[None]:
+    """Let a worker's "node ... has no form" be an UnsupportedError; other errors stay."""
+    try:
+        yield
+    except WorkerError as error:
+        if no_form not in str(error):
+            raise
+        what = str(error).partition("NotImplementedError: ")[2].partition(no_form)[0]
+        msg = f"{engine}: {what}{no_form}; choose another target for this model"
+        raise UnsupportedError(msg) from error
 
 
 def _value(value: ir.Value) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 import onnx_ir as ir
 
-from edgecompile.facts import CHIP, linears_are_int8
+from edgecompile.chip import note_chip
+from edgecompile.facts import linears_are_int8
 from edgecompile.opset import declare_opset
 from edgecompile.passes import rewrite
 from edgecompile.target import Target
@@ -12,5 +13,5 @@ from edgecompile.target import Target
 def set_opset(model: ir.Model, target: Target) -> ir.Model:
     """Set the opset and the IR version that goes with it, and write the chip into the metadata."""
     model = declare_opset(model, target.opset, f"target {target.name}")
-    model.metadata_props[CHIP] = " ".join(target.chip)
+    note_chip(model, target)
     return model

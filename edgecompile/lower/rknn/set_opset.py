@@ -2,7 +2,8 @@
 
 import onnx_ir as ir
 
-from edgecompile.facts import CHIP, PROFILE, SAMPLES, nodes_are_placed
+from edgecompile.chip import note_chip
+from edgecompile.facts import PROFILE, SAMPLES, nodes_are_placed
 from edgecompile.opset import declare_opset
 from edgecompile.passes import rewrite
 from edgecompile.plan import Plan
@@ -13,7 +14,7 @@ from edgecompile.target import Target
 def set_opset(model: ir.Model, plan: Plan, target: Target) -> ir.Model:
     """Set the opset and the IR version that goes with it; the rest goes into the metadata."""
     model = declare_opset(model, target.opset, f"target {target.name}")
-    model.metadata_props[CHIP] = " ".join(target.chip)
+    note_chip(model, target)
     model.metadata_props[PROFILE] = target.profile if plan.samples else "float16"
     model.meta[SAMPLES] = plan.samples
     return model

@@ -5,15 +5,14 @@ simulation is made anew; EMBED, the tables that the firmware looks up; and the .
 """
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from edgecompile.errors import ToolchainError
+from edgecompile.scratch import scratch_folder
+from edgecompile.toolchain.ask import ANSWERS, FEEDS, ask, read_answers, write_feeds
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -67,8 +66,7 @@ def write(
 
     del one_file_bytes
     kept = {key: model.metadata_props[key] for key in (CHIP, RANGES, TEXT_AXES)}
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
-        place = Path(scratch)
+    with scratch_folder() as place:
         names = [ENCODER_FILE, SIMULATION.name]
         _save(cut_part(model, ENCODER), place / ENCODER_FILE, {**metadata, **kept})
         embed = cut_part(model, EMBED)
@@ -96,22 +94,6 @@ def _save(part: "ir.Model", path: Path, metadata: Mapping[str, str]) -> None:
     ir.save(part, path)
 
 
-def _work(request: Mapping[str, Any], place: Path, time_limit_s: float) -> Any:
-    """Let the toolchain's Python do a request; a build has installed it by now."""
-    from edgecompile.toolchain.venv import open_venv
-    from edgecompile.toolchain.worker import run_worker
-
-    python = open_venv(TOOLCHAIN, lambda _stage, _line: None)
-    return run_worker(
-        python,
-        WORKER,
-        request,
-        place,
-        time_limit_s=time_limit_s,
-        memory_limit_bytes=MEMORY_LIMIT_BYTES,
-    )
-
-
 def _check(told: Mapping[str, Any], log: str) -> None:
     """Trust nothing but the artifact: its operators, its weights; and the log."""
     if not told["nodes"] or not told["same_weights"]:
@@ -128,24 +110,25 @@ def answer_all(artifact: Path, feeds: "Sequence[Feed]") -> "list[list[FloatArray
     import onnx
 
     graph = onnx.load(artifact.parent / ENCODER_FILE).graph
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
-        place = Path(scratch)
-        arrays = {
-            f"{number:06}/{name}": array
-            for number, feed in enumerate(feeds)
-            for name, array in feed.items()
-        }
-        np.savez(place / "feeds.npz", **arrays)  # type: ignore[arg-type]
+    with scratch_folder() as place:
+        write_feeds(feeds, place)
         request = {
-            "do": "run", "folder": str(artifact.parent.absolute()), "feeds": "feeds.npz",
-            "answers": "answers.npz",
+            "do": "run", "folder": str(artifact.parent.absolute()), "feeds": FEEDS,
+            "answers": ANSWERS,
         }  # fmt: skip
         _work(request, place, SIMULATE_LIMIT_S)
-        with np.load(place / "answers.npz", allow_pickle=False) as found:
-            return [
-                [found[f"{number:06}/{value.name}"] for value in graph.output]
-                for number in range(len(feeds))
-            ]
+        return [[row[value.name] for value in graph.output] for row in read_answers(place)]
+
+
+def _work(request: Mapping[str, Any], place: Path, time_limit_s: float) -> Any:
+    return ask(
+        TOOLCHAIN,
+        WORKER,
+        request,
+        place,
+        time_limit_s=time_limit_s,
+        memory_limit_bytes=MEMORY_LIMIT_BYTES,
+    )
 
 
 def finish(
